@@ -1,0 +1,193 @@
+//! Limits in the user's words.
+
+use alloc::boxed::Box;
+use core::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::ledger::AccountRef;
+use crate::token::TokenDigest;
+
+/// How many units may be taken in a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Units per window.
+    pub units: u64,
+    /// Length of the window in milliseconds, at least 1.
+    pub window_ms: u64,
+    /// Units that may be taken at once; only [`Algorithm::Gcra`] makes a difference between the two.
+    pub burst: u64,
+}
+
+impl Quota {
+    /// `units` per `window_ms`, all of which may be taken at once.
+    #[must_use]
+    pub fn new(units: u64, window_ms: u64) -> Self {
+        Quota { units, window_ms, burst: units }
+    }
+}
+
+/// How a limit counts, and what it guarantees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// Generic cell rate algorithm (ITU-T I.371): a bucket of `burst` units that refills smoothly.
+    Gcra,
+    /// A counter that starts anew at every multiple of the window since the Unix epoch.
+    FixedWindow,
+    /// Never more than the quota in any window, wherever it begins.
+    SlidingWindow,
+}
+
+/// Whose units a limit counts together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Partition {
+    /// Each token on its own.
+    Token,
+    /// Each account on its own.
+    Account,
+    /// Each source address on its own; IPv6 by /64.
+    SourceIp,
+    /// Each token from each source address.
+    TokenSourceIp,
+    /// Each account from each source address.
+    AccountSourceIp,
+    /// Everybody together.
+    Global,
+}
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counts {
+    /// Every authorised request: also replays, conflicts, and those denied later on.
+    Requests,
+    /// Only requests that go through to the upstream.
+    Executions,
+}
+
+/// What happens to a check when the store cannot answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureMode {
+    /// The request is denied with `store_unavailable`.
+    #[default]
+    Closed,
+    /// The check is passed over.
+    Open,
+}
+
+/// A stable identity of a limit, from its name, so that a reloaded policy finds its cells again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LimitId(pub u64);
+
+impl LimitId {
+    /// The identity of the limit called `name`: the first 8 bytes of its SHA-256.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(name.as_bytes()).into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        LimitId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
+/// One limit as it applies to one route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Its name in the policy.
+    pub name: Box<str>,
+    /// Its identity in the store.
+    pub id: LimitId,
+    /// Whose units are counted together.
+    pub partition: Partition,
+    /// How many units in which time.
+    pub quota: Quota,
+    /// How they are counted.
+    pub algorithm: Algorithm,
+    /// Which requests are counted.
+    pub counts: Counts,
+    /// Units that one request on this route takes, at least 1.
+    pub cost: u64,
+    /// Whether a token's own quota takes the place of `quota`.
+    pub token_override: bool,
+    /// Evaluated and reported, not enforced.
+    pub shadow: bool,
+    /// What happens when the store cannot answer.
+    pub on_store_failure: FailureMode,
+}
+
+/// Whom a request's limits are counted against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject<'a> {
+    pub token: &'a TokenDigest,
+    pub account: &'a AccountRef,
+    pub source: Option<IpAddr>,
+}
+
+/// Names one cell in a store: a limit, and the bytes of its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CellKey {
+    /// The limit.
+    pub limit: LimitId,
+    /// The partition: a digest, or a tagged short value padded with zeros.
+    pub partition: [u8; 32],
+}
+
+impl CellKey {
+    pub(crate) fn of(limit: &Limit, subject: &Subject<'_>) -> Self {
+        let partition = match limit.partition {
+            Partition::Token => *subject.token.as_bytes(),
+            Partition::Account => tagged(1, subject.account.as_key_bytes().as_ref()),
+            Partition::SourceIp => tagged(2, &source_bucket(subject.source)),
+            Partition::TokenSourceIp => {
+                joined(3, subject.token.as_bytes(), &source_bucket(subject.source))
+            }
+            Partition::AccountSourceIp => {
+                joined(4, subject.account.as_key_bytes().as_ref(), &source_bucket(subject.source))
+            }
+            Partition::Global => [0; 32],
+        };
+        CellKey { limit: limit.id, partition }
+    }
+}
+
+/// The bytes under which a source address is counted: IPv4 whole, IPv6 by /64 (one customer's
+/// network, RFC 6177), and all requests without an address together.
+fn source_bucket(source: Option<IpAddr>) -> [u8; 9] {
+    let mut bucket = [0; 9];
+    match source.map(|address| address.to_canonical()) {
+        None => {}
+        Some(IpAddr::V4(address)) => {
+            bucket[0] = 4;
+            bucket[1..5].copy_from_slice(&address.octets());
+        }
+        Some(IpAddr::V6(address)) => {
+            bucket[0] = 6;
+            bucket[1..9].copy_from_slice(&address.octets()[..8]);
+        }
+    }
+    bucket
+}
+
+fn tagged(tag: u8, value: &[u8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    let Some(room) = bytes.get_mut(2..2usize.saturating_add(value.len())) else {
+        return joined(tag, value, &[]);
+    };
+    room.copy_from_slice(value);
+    bytes[0] = tag;
+    bytes[1] = value.len() as u8;
+    bytes
+}
+
+fn joined(tag: u8, left: &[u8], right: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update([tag])
+        .chain_update((left.len() as u64).to_be_bytes())
+        .chain_update(left)
+        .chain_update(right)
+        .finalize()
+        .into()
+}

@@ -1,0 +1,5 @@
+//! Routes by method and path.
+
+/// Finds the route of a request.
+#[derive(Debug)]
+pub(crate) struct Router {}

@@ -1,0 +1,107 @@
+//! Borrowed facts about one call.
+
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::ledger::Amount;
+
+/// Where a request's header values come from: a host's own header map, seen by name.
+pub trait Headers {
+    /// The `nth` value (from 0, in order of arrival) of the header `name`, which is lower-case.
+    fn value(&self, name: &str, nth: usize) -> Option<&[u8]>;
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Headers for [(N, V)] {
+    fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        self.iter()
+            .filter(|(key, _)| key.as_ref().eq_ignore_ascii_case(name.as_bytes()))
+            .nth(nth)
+            .map(|(_, value)| value.as_ref())
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const LEN: usize> Headers for [(N, V); LEN] {
+    fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        self.as_slice().value(name, nth)
+    }
+}
+
+/// The request's body, as far as the fingerprint of an idempotency key needs it.
+#[derive(Clone, Copy)]
+pub enum Body<'a> {
+    /// The bytes themselves.
+    Bytes(&'a [u8]),
+    /// The SHA-256 of the bytes, from a host that hashed them while they streamed.
+    Sha256([u8; 32]),
+}
+
+/// What a host knows about one call. Everything is borrowed; nothing is parsed before it is needed.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// Unix time in milliseconds, at most [`MAX_NOW_MS`](crate::MAX_NOW_MS).
+    pub now_ms: u64,
+    /// Method, as sent.
+    pub method: &'a [u8],
+    /// Request target, as sent: path and query, not decoded.
+    pub target: &'a [u8],
+    /// Header values by name.
+    pub headers: &'a dyn Headers,
+    /// Address of the TCP peer; `None` when the host could not tell.
+    pub peer: Option<IpAddr>,
+    /// Body, for the fingerprint.
+    pub body: Body<'a>,
+    /// Price of this call in the ledger's minor unit; `None` takes the route's default.
+    pub cost: Option<Amount>,
+    /// The sender that the call names, to be checked against the account's approved ones.
+    pub sender: Option<&'a str>,
+    /// The host's own validation: `Some(message)` when it refused the request.
+    pub invalid: Option<&'a str>,
+    /// Decide and consume nothing.
+    pub peek: bool,
+}
+
+struct NoHeaders;
+
+impl Headers for NoHeaders {
+    fn value(&self, _: &str, _: usize) -> Option<&[u8]> {
+        None
+    }
+}
+
+impl<'a> Request<'a> {
+    /// A request with a method, a target and a time, and nothing else known.
+    #[must_use]
+    pub fn new(method: &'a [u8], target: &'a [u8], now_ms: u64) -> Self {
+        Request {
+            now_ms,
+            method,
+            target,
+            headers: &NoHeaders,
+            peer: None,
+            body: Body::Bytes(&[]),
+            cost: None,
+            sender: None,
+            invalid: None,
+            peek: false,
+        }
+    }
+
+    /// The same with `headers`.
+    #[must_use]
+    pub fn with_headers(self, headers: &'a dyn Headers) -> Self {
+        Request { headers, ..self }
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers carry the token and bodies carry customers' data: neither is ever printed.
+        f.debug_struct("Request")
+            .field("now_ms", &self.now_ms)
+            .field("method", &alloc::string::String::from_utf8_lossy(self.method))
+            .field("peer", &self.peer)
+            .field("cost", &self.cost)
+            .field("peek", &self.peek)
+            .finish_non_exhaustive()
+    }
+}
