@@ -182,7 +182,11 @@ fn months_since_epoch(days: u64) -> u64 {
     // Months counted from March, so that the leap day is a year's last.
     let march_month = day_of_year.saturating_mul(5).saturating_add(2) / 153;
     let march_year = year_of_era.saturating_add(era.saturating_mul(400));
-    march_year.saturating_mul(12).saturating_add(march_month).saturating_add(2).saturating_sub(1970 * 12)
+    march_year
+        .saturating_mul(12)
+        .saturating_add(march_month)
+        .saturating_add(2)
+        .saturating_sub(1970 * 12)
 }
 
 /// A bound on what may be spent in a period; posted and held money both count.
@@ -308,9 +312,7 @@ pub enum OnExpiry {
 }
 
 /// Number of a reservation (or claim) within its account; also its fencing token.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReservationId(pub u64);
 
@@ -356,6 +358,17 @@ pub enum ReservationState {
         /// Whether the end of its lease voided it, and not the host.
         by_expiry: bool,
     },
+}
+
+impl ReservationState {
+    /// What it posted.
+    #[must_use]
+    pub fn posted(&self) -> Amount {
+        match self {
+            ReservationState::Posted { amount, .. } => *amount,
+            ReservationState::Held | ReservationState::Voided { .. } => Amount::ZERO,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,14 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const LEN: usize> Headers for [(N, V); LEN]
     }
 }
 
+/// Without the optional white space around a field value or a list element: spaces and tabs (OWS, RFC 9110).
+pub(crate) fn trim_ows(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
 /// The request's body, as far as the fingerprint of an idempotency key needs it.
 #[derive(Clone, Copy)]
 pub enum Body<'a> {

@@ -1,24 +1,32 @@
-//! Rate limits: the user's words (`quota`), the arithmetic (`gcra`, `window`), and one check over both.
+//! Rate limits: the user's words (`quota`), the arithmetic (`gcra`, `window`), one check over both,
+//! and what answers say about them (`headers`).
 
-mod gcra;
+pub(crate) mod gcra;
+pub(crate) mod headers;
 mod quota;
+#[cfg(test)]
+mod tests;
 mod window;
 
-pub use quota::{Algorithm, Counts, FailureMode, Limit, LimitId, Partition, Quota};
-pub(crate) use quota::{CellKey, Subject};
+pub use gcra::GcraCell;
+pub(crate) use quota::Subject;
+pub use quota::{Algorithm, CellKey, Counts, FailureMode, Limit, LimitId, Partition, Quota};
+pub use window::{FixedCell, SlidingCell};
 
 use serde::{Deserialize, Serialize};
+
+use crate::MAX_NOW_MS;
 
 /// The state of one limit for one partition. Absent and expired cells are the same thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cell {
     /// See [`Algorithm::Gcra`].
-    Gcra(gcra::GcraCell),
+    Gcra(GcraCell),
     /// See [`Algorithm::FixedWindow`].
-    FixedWindow(window::FixedCell),
+    FixedWindow(FixedCell),
     /// See [`Algorithm::SlidingWindow`].
-    SlidingWindow(window::SlidingCell),
+    SlidingWindow(SlidingCell),
 }
 
 /// What a limit says to a request of some cost at some time.
@@ -45,6 +53,59 @@ pub struct Left {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The first Unix millisecond at which the same request would go through, if nothing else is
-    /// taken until then; `None` when its cost is more than the limit ever holds.
+    /// taken until then; `None` when its cost is more than the limit ever holds, or that time is
+    /// past [`MAX_NOW_MS`].
     pub retry_at_ms: Option<u64>,
+}
+
+impl Refused {
+    fn until(retry_at_ms: u64) -> Self {
+        Refused { retry_at_ms: (retry_at_ms <= MAX_NOW_MS).then_some(retry_at_ms) }
+    }
+}
+
+/// What a limit of `quota`, counted by `algorithm`, says to a request of `cost` units at `now_ms`.
+///
+/// Pure: the request is counted when, and only when, the cell of the verdict is stored. A cell
+/// that another algorithm wrote, before the policy changed, counts as absent: the change starts
+/// the limit anew. A request of no cost is always admitted and counts nothing. A quota without
+/// units or without a burst admits nothing else.
+///
+/// `now_ms` is at most [`MAX_NOW_MS`]; callers clamp it.
+#[must_use]
+pub fn check(
+    algorithm: Algorithm,
+    quota: &Quota,
+    cell: Option<&Cell>,
+    now_ms: u64,
+    cost: u64,
+) -> Check {
+    match (algorithm, cell) {
+        (Algorithm::Gcra, Some(Cell::Gcra(cell))) => gcra::check(quota, *cell, now_ms, cost),
+        (Algorithm::Gcra, _) => gcra::check(quota, GcraCell::EMPTY, now_ms, cost),
+        (Algorithm::FixedWindow, Some(Cell::FixedWindow(cell))) => {
+            window::check_fixed(quota, *cell, now_ms, cost)
+        }
+        (Algorithm::FixedWindow, _) => window::check_fixed(quota, FixedCell::EMPTY, now_ms, cost),
+        (Algorithm::SlidingWindow, Some(Cell::SlidingWindow(cell))) => {
+            window::check_sliding(quota, *cell, now_ms, cost)
+        }
+        (Algorithm::SlidingWindow, _) => {
+            window::check_sliding(quota, SlidingCell::EMPTY, now_ms, cost)
+        }
+    }
+}
+
+/// The first Unix millisecond from which on [`check`] says the same with `cell` as without, so
+/// that it may be forgotten. A cell of another algorithm, or in which nothing is counted, gives 0.
+#[must_use]
+pub fn expires_ms(algorithm: Algorithm, quota: &Quota, cell: &Cell) -> u64 {
+    match (algorithm, cell) {
+        (Algorithm::Gcra, Cell::Gcra(cell)) => gcra::expires_ms(*cell),
+        (Algorithm::FixedWindow, Cell::FixedWindow(cell)) => window::fixed_expires_ms(quota, *cell),
+        (Algorithm::SlidingWindow, Cell::SlidingWindow(cell)) => {
+            window::sliding_expires_ms(quota, *cell)
+        }
+        _ => 0,
+    }
 }

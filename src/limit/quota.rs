@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::command::Token;
 use crate::ledger::AccountRef;
 use crate::token::TokenDigest;
 
@@ -33,10 +34,20 @@ impl Quota {
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
     /// Generic cell rate algorithm (ITU-T I.371): a bucket of `burst` units that refills smoothly.
+    ///
+    /// Guarantee: in any `t` milliseconds never more than `burst + units × t / window_ms`. A
+    /// constant cost; a cell is 8 bytes. What would refill only past the year 2554 is refused.
     Gcra,
     /// A counter that starts anew at every multiple of the window since the Unix epoch.
+    ///
+    /// Guarantee: never more than `units` from one multiple to the next, also when the clock runs
+    /// backwards; up to twice as many in a window that begins between multiples.
     FixedWindow,
     /// Never more than the quota in any window, wherever it begins.
+    ///
+    /// Guarantee: that, from counters of 1/16 of the window; what was taken counts for up to one such
+    /// part (rounded up to whole milliseconds) longer than the window. Quotas above `u32::MAX`
+    /// units count as `u32::MAX`.
     SlidingWindow,
 }
 
@@ -84,10 +95,12 @@ pub enum FailureMode {
 pub struct LimitId(pub u64);
 
 impl LimitId {
-    /// The identity of the limit called `name`: the first 8 bytes of its SHA-256.
+    /// The identity of the limit called `name`: the first 8 bytes of a SHA-256. A limit that changes
+    /// its algorithm starts afresh.
     #[must_use]
-    pub fn of(name: &str) -> Self {
-        let digest: [u8; 32] = Sha256::digest(name.as_bytes()).into();
+    pub fn of(name: &str, algorithm: Algorithm) -> Self {
+        let digest: [u8; 32] =
+            Sha256::new().chain_update([algorithm as u8]).chain_update(name).finalize().into();
         let [a, b, c, d, e, f, g, h, ..] = digest;
         LimitId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
@@ -116,6 +129,26 @@ pub struct Limit {
     pub shadow: bool,
     /// What happens when the store cannot answer.
     pub on_store_failure: FailureMode,
+}
+
+impl Limit {
+    /// Whether it counts by source address.
+    #[must_use]
+    pub fn needs_source(&self) -> bool {
+        matches!(
+            self.partition,
+            Partition::SourceIp | Partition::TokenSourceIp | Partition::AccountSourceIp
+        )
+    }
+
+    /// The quota in force for a token: its own where it has one and this limit takes it.
+    #[must_use]
+    pub fn quota_for(&self, token: Option<&Token>) -> Quota {
+        match token.and_then(|token| token.quota) {
+            Some(own) if self.token_override => Quota::new(own.limit, own.window_ms.max(1)),
+            _ => self.quota,
+        }
+    }
 }
 
 /// Whom a request's limits are counted against.
@@ -156,19 +189,17 @@ impl CellKey {
 /// The bytes under which a source address is counted: IPv4 whole, IPv6 by /64 (one customer's
 /// network, RFC 6177), and all requests without an address together.
 fn source_bucket(source: Option<IpAddr>) -> [u8; 9] {
-    let mut bucket = [0; 9];
     match source.map(|address| address.to_canonical()) {
-        None => {}
+        None => [0; 9],
         Some(IpAddr::V4(address)) => {
-            bucket[0] = 4;
-            bucket[1..5].copy_from_slice(&address.octets());
+            let [a, b, c, d] = address.octets();
+            [4, a, b, c, d, 0, 0, 0, 0]
         }
         Some(IpAddr::V6(address)) => {
-            bucket[0] = 6;
-            bucket[1..9].copy_from_slice(&address.octets()[..8]);
+            let [a, b, c, d, e, f, g, h, ..] = address.octets();
+            [6, a, b, c, d, e, f, g, h]
         }
     }
-    bucket
 }
 
 fn tagged(tag: u8, value: &[u8]) -> [u8; 32] {
@@ -178,7 +209,7 @@ fn tagged(tag: u8, value: &[u8]) -> [u8; 32] {
     };
     room.copy_from_slice(value);
     bytes[0] = tag;
-    bytes[1] = value.len() as u8;
+    bytes[1] = u8::try_from(value.len()).unwrap_or(u8::MAX);
     bytes
 }
 
@@ -190,4 +221,27 @@ fn joined(tag: u8, left: &[u8], right: &[u8]) -> [u8; 32] {
         .chain_update(right)
         .finalize()
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_addresses_are_counted_by_host_and_by_64() {
+        let bucket = |address: &str| source_bucket(Some(address.parse().unwrap()));
+        assert_eq!(bucket("192.0.2.7"), [4, 192, 0, 2, 7, 0, 0, 0, 0]);
+        assert_eq!(bucket("::ffff:192.0.2.7"), bucket("192.0.2.7"));
+        assert_eq!(bucket("2001:db8:1:2::3"), [6, 0x20, 1, 0x0d, 0xb8, 0, 1, 0, 2]);
+        assert_eq!(bucket("2001:db8:1:2:ffff::"), bucket("2001:db8:1:2::3"));
+        assert_eq!(source_bucket(None), [0; 9]);
+    }
+
+    #[test]
+    fn short_partitions_are_tagged_and_long_ones_hashed() {
+        assert_eq!(tagged(1, b"ab")[..5], [1, 2, b'a', b'b', 0]);
+        assert_ne!(tagged(1, b"ab"), tagged(2, b"ab"));
+        assert_ne!(tagged(1, b"a"), tagged(1, b"a\0"));
+        assert_eq!(tagged(1, &[7; 31]), joined(1, &[7; 31], &[]));
+    }
 }

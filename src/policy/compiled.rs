@@ -8,15 +8,21 @@ use ipnet::IpNet;
 use crate::idempotency::IdempotencyRule;
 use crate::ledger::{Amount, OnExpiry};
 use crate::limit::Limit;
+use crate::path::canonical_path;
 use crate::policy::router::Router;
 use crate::policy::scopes::{ScopeSet, ScopeTable};
 use crate::token::TokenFormat;
+
+/// The most limits that one route may have: those of one request stay on the stack.
+pub const MAX_LIMITS_PER_ROUTE: usize = 16;
 
 /// A policy that compiled: immutable, shared by every request that it decides.
 #[derive(Debug)]
 pub struct CompiledPolicy {
     pub(crate) token_format: TokenFormat,
     pub(crate) sources: SourceRules,
+    /// `/messages/` is `/messages`.
+    pub(crate) fold_trailing_slash: bool,
     pub(crate) scopes: ScopeTable,
     pub(crate) router: Router,
     pub(crate) routes: Vec<Route>,
@@ -103,6 +109,13 @@ impl CompiledPolicy {
     #[must_use]
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// The route of a request with this method and target; `None` when there is none, or the path is
+    /// not canonical.
+    pub(crate) fn find_route(&self, method: &[u8], target: &[u8]) -> Option<RouteId> {
+        let path = canonical_path(target, self.fold_trailing_slash)?;
+        self.router.find(method, path)
     }
 
     /// The names of all scopes.

@@ -1,0 +1,563 @@
+//! Command and Outcome: all that the core ever asks of a store, and all that a store answers.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::idempotency::{ClaimKey, Fingerprint, IdempotencyRule, StoredResponse};
+use crate::ledger::{
+    AccountId, AccountRef, Amount, Period, Reservation, ReservationId, SpendCap, Wallet,
+};
+use crate::limit::{Left, Limit, Quota};
+use crate::policy::{ChargeRule, ScopeSet, ScopeTable};
+use crate::token::TokenDigest;
+
+/// One thing asked of a store. A store performs it as a whole or not at all.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Command<'a> {
+    /// Find a token's credential. Answered by [`Outcome::Credential`].
+    Lookup(Lookup<'a>),
+    /// Compare and apply limits, idempotency claim and charge. Answered by [`Outcome::Admission`].
+    Admit(&'a Admit<'a>),
+    /// Finish what an admission began. Answered by [`Outcome::Settled`].
+    Settle(Settle<'a>),
+    /// Change or show what the store holds. Answered by the outcome that each variant names.
+    Administer(Administration<'a>),
+}
+
+/// Find the credential of a token.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// The token.
+    pub digest: &'a TokenDigest,
+    /// The policy's scopes, in whose bits the answer is given.
+    pub scopes: &'a ScopeTable,
+}
+
+/// What a store knows of a token.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Its account.
+    pub account: AccountRef,
+    /// Its scopes, in the bits of the table that [`Lookup`] gave.
+    pub scopes: ScopeSet,
+    /// Whether it was revoked.
+    pub revoked: bool,
+    /// The token's record, where it has networks, a quota, caps, an expiry or a predecessor; a store
+    /// may leave it out where it has none of them.
+    pub token: Option<Arc<Token>>,
+    /// The account's settings, where it has networks; a store may leave them out where it has none.
+    pub settings: Option<Arc<AccountSettings>>,
+}
+
+/// A token as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its account.
+    pub account: AccountId,
+    /// Names of its scopes.
+    pub scopes: Vec<Box<str>>,
+    /// Networks it may be used from; empty: any.
+    pub networks: Vec<IpNet>,
+    /// Its own quota, in place of the policy's.
+    pub quota: Option<TokenQuota>,
+    /// Its own spend caps.
+    pub spend_caps: Vec<SpendCap>,
+    /// When it expires, in Unix milliseconds.
+    pub expires_ms: Option<u64>,
+    /// Whether it was revoked. Final.
+    pub revoked: bool,
+    /// The token it replaced by rotation, or that one's own first ancestor. Spend caps count all of
+    /// them together.
+    pub ancestor: Option<TokenDigest>,
+}
+
+impl Token {
+    /// A token with scopes and nothing else.
+    #[must_use]
+    pub fn plain(account: AccountId, scopes: Vec<Box<str>>) -> Self {
+        Token {
+            account,
+            scopes,
+            networks: Vec::new(),
+            quota: None,
+            spend_caps: Vec::new(),
+            expires_ms: None,
+            revoked: false,
+            ancestor: None,
+        }
+    }
+
+    /// The digest under which what it spends is counted.
+    #[must_use]
+    pub fn spends_as(&self, digest: &TokenDigest) -> TokenDigest {
+        self.ancestor.unwrap_or(*digest)
+    }
+
+    /// Whether a request with it needs more than its scopes to be decided.
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        !self.networks.is_empty()
+            || self.quota.is_some()
+            || !self.spend_caps.is_empty()
+            || self.expires_ms.is_some()
+            || self.ancestor.is_some()
+    }
+}
+
+/// A token's own quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenQuota {
+    /// Units per window.
+    pub limit: u64,
+    /// Length of the window in milliseconds.
+    pub window_ms: u64,
+}
+
+/// What an operator sets on an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountSettings {
+    /// Networks its tokens may be used from; empty: any.
+    pub networks: Vec<IpNet>,
+    /// Its spend caps.
+    pub spend_caps: Vec<SpendCap>,
+    /// Senders that are approved for it.
+    pub senders: Vec<Box<str>>,
+}
+
+/// What a request asks of limits, idempotency and ledger, all at once.
+#[derive(Clone, Debug)]
+pub struct Admit<'a> {
+    /// Whether anything is to be changed.
+    pub mode: Mode,
+    /// The token.
+    pub token: TokenDigest,
+    /// The token's record, as the credential gave it.
+    pub token_record: Option<Arc<Token>>,
+    /// The account.
+    pub account: AccountRef,
+    /// The source address; `None` when there is none.
+    pub source: Option<IpAddr>,
+    /// The limits of the route, those that count requests first.
+    pub limits: &'a [Limit],
+    /// The idempotency key, where the route takes one and the request sent one.
+    pub idempotency: Idempotency,
+    /// The sender that must be approved.
+    pub sender: Option<&'a str>,
+    /// Whether the host's own validation refused the request.
+    pub invalid: bool,
+    /// The price, where it is not zero.
+    pub charge: Option<Amount>,
+    /// Lease, expiry and retention of what is reserved.
+    pub charge_rule: ChargeRule,
+    /// Whether the answer carries [`AdmitDetail`].
+    pub detail: bool,
+}
+
+impl Admit<'_> {
+    /// Whether nothing but limits can hold the request back, and it is to be applied.
+    pub(crate) fn asks_limits_only(&self) -> bool {
+        self.mode == Mode::Apply
+            && self.idempotency == Idempotency::Absent
+            && self.charge.is_none()
+            && self.sender.is_none()
+            && !self.invalid
+            && !self.detail
+    }
+}
+
+/// How much of an admission is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Decide and apply.
+    Apply,
+    /// Decide, and change nothing.
+    Peek,
+    /// Report the limits only, for a request that was denied before them; changes nothing.
+    Observe,
+}
+
+/// The idempotency key of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idempotency {
+    /// The route takes none, or the request sent none.
+    Absent,
+    /// The key is missing though required, or malformed.
+    Invalid,
+    /// A key.
+    Key {
+        /// The claim it makes.
+        claim: ClaimKey,
+        /// The request it stands for.
+        fingerprint: Fingerprint,
+        /// How the route treats it.
+        rule: IdempotencyRule,
+    },
+}
+
+/// A store's answer to [`Admit`].
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// What came of it.
+    pub verdict: AdmitVerdict,
+    /// The enforced limit that is closest to its end, after this request.
+    pub tightest: Option<LimitReport>,
+    /// What would have been refused if it were enforced.
+    pub shadows: Shadows,
+    /// Every check, where [`Admit::detail`] asked for it.
+    pub detail: Option<Box<AdmitDetail>>,
+}
+
+/// What came of an admission.
+#[derive(Clone, Debug)]
+pub enum AdmitVerdict {
+    /// All checks passed. `reservation` is there when something must be settled.
+    Admitted {
+        /// Its number, for [`Settle`].
+        reservation: Option<ReservationId>,
+    },
+    /// The key's first request was completed; this is its answer.
+    Replay(Arc<StoredResponse>),
+    /// A check failed.
+    Denied(Denial),
+}
+
+/// The check of an admission that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Denial {
+    /// A limit is used up.
+    RateLimited {
+        /// Its index in [`Admit::limits`].
+        limit: u16,
+        /// The first Unix millisecond at which the request would pass, as far as limits go.
+        retry_at_ms: u64,
+    },
+    /// The key's first request still runs, or its holder is lost.
+    InFlight,
+    /// The key stands for another request.
+    KeyReused,
+    /// The key is missing though required, or malformed.
+    KeyInvalid,
+    /// The sender is not approved for the account.
+    SenderNotApproved,
+    /// The host refused the request.
+    ValidationFailed,
+    /// A spend cap would be exceeded.
+    SpendCapExceeded {
+        /// Whose cap.
+        holder: CapHolder,
+        /// The cap's period.
+        per: Period,
+        /// What is left in it.
+        left: Amount,
+    },
+    /// The wallet is too low.
+    InsufficientBalance {
+        /// What is available.
+        available: Amount,
+    },
+}
+
+/// Whose spend cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CapHolder {
+    /// The token's.
+    Token,
+    /// The account's.
+    Account,
+}
+
+/// Where a limit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitReport {
+    /// Its index in [`Admit::limits`].
+    pub limit: u16,
+    /// The quota in force: the token's own or the limit's.
+    pub quota: Quota,
+    /// What is left.
+    pub left: Left,
+}
+
+/// Checks in shadow mode that would have refused the request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shadows {
+    /// One bit per index in [`Admit::limits`].
+    pub limits: u64,
+    /// A spend cap of the token or the account.
+    pub spend_caps: bool,
+    /// The networks of the token or the account.
+    pub networks: bool,
+}
+
+impl Shadows {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Shadows::default()
+    }
+}
+
+/// What the checks of an admission saw, for the operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdmitDetail {
+    /// Each limit in order: where it stood before, and when it refused, from when it would not.
+    pub limits: Vec<(LimitReport, Result<(), Option<u64>>)>,
+    /// Each cap: holder, cap, what was spent in its period.
+    pub spend_caps: Vec<(CapHolder, SpendCap, Amount)>,
+    /// What the wallet had available.
+    pub available: Amount,
+}
+
+/// Finish what an admission began.
+#[derive(Clone, Debug)]
+pub struct Settle<'a> {
+    /// The account.
+    pub account: &'a AccountRef,
+    /// The reservation that the admission gave.
+    pub reservation: ReservationId,
+    /// How it ended.
+    pub finish: Finish,
+}
+
+/// How a request that went through ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// It was carried out.
+    Settle {
+        /// What it cost, at most what was reserved; `None` is all of it.
+        amount: Option<Amount>,
+        /// The upstream's answer, for replays.
+        response: Option<Arc<StoredResponse>>,
+    },
+    /// It was not carried out, or costs nothing. Without a response the idempotency key is free again;
+    /// with one, that response is replayed.
+    Void {
+        /// The upstream's answer, for replays.
+        response: Option<Arc<StoredResponse>>,
+    },
+    /// Nobody knows. The key stays in flight and the money held, until somebody does or a lease ends.
+    Unknown,
+}
+
+/// What became of a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// What was posted; `None` while it is still unknown.
+    pub posted: Option<Amount>,
+}
+
+/// Change or show what a store holds.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Administration<'a> {
+    /// Create an account, or replace the settings that are given. Answered by [`Outcome::Done`].
+    PutAccount {
+        /// Its name.
+        account: &'a AccountId,
+        /// What it starts with; counts only at creation.
+        opening_balance: Amount,
+        /// What to set.
+        settings: AccountPatch,
+    },
+    /// Create a token, or replace the settings that are given. Answered by [`Outcome::Done`].
+    PutToken {
+        /// Its digest.
+        digest: &'a TokenDigest,
+        /// Its account, which must exist; a token never changes its account.
+        account: &'a AccountId,
+        /// What to set.
+        settings: TokenPatch,
+    },
+    /// Revoke a token for good. Answered by [`Outcome::Done`].
+    RevokeToken {
+        /// Its digest.
+        digest: &'a TokenDigest,
+    },
+    /// Give a new token the settings of an old one, which expires after a grace period.
+    /// Answered by [`Outcome::Done`].
+    RotateToken {
+        /// The old one's digest.
+        old: &'a TokenDigest,
+        /// The new one's digest.
+        new: &'a TokenDigest,
+        /// How long the old one still works, in milliseconds.
+        grace_ms: u64,
+    },
+    /// Pay in. Answered by [`Outcome::Done`].
+    Deposit {
+        /// The account.
+        account: &'a AccountId,
+        /// How much.
+        amount: Amount,
+    },
+    /// Give back a part of what was posted, once per reference. Answered by [`Outcome::Done`].
+    Refund {
+        /// The account.
+        account: &'a AccountRef,
+        /// The reservation that was posted.
+        reservation: ReservationId,
+        /// How much.
+        amount: Amount,
+        /// The refund's own name: the same one again with the same amount changes nothing.
+        reference: &'a str,
+    },
+    /// An operator's word on a request whose end nobody reported. Answered by [`Outcome::Settled`].
+    Resolve {
+        /// The account.
+        account: &'a AccountId,
+        /// The reservation.
+        reservation: ReservationId,
+        /// How it ended; `Unknown` is refused.
+        finish: Finish,
+    },
+    /// Show an account. Answered by [`Outcome::Account`].
+    Inspect {
+        /// The account.
+        account: &'a AccountId,
+    },
+    /// Show an account's tokens. Answered by [`Outcome::Tokens`].
+    ListTokens {
+        /// The account.
+        account: &'a AccountId,
+    },
+    /// Show an account's reservations. Answered by [`Outcome::Reservations`].
+    ListReservations {
+        /// The account.
+        account: &'a AccountId,
+    },
+    /// Name the account behind a reference. Answered by [`Outcome::Name`].
+    NameAccount {
+        /// The reference, which this store gave out.
+        account: &'a AccountRef,
+    },
+    /// Reclaim what is due: leases that ended, claims past their retention, cells that are whole again.
+    /// Answered by [`Outcome::Expired`].
+    Expire,
+}
+
+/// Settings of an account to replace; `None` leaves one as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountPatch {
+    /// See [`AccountSettings::networks`].
+    pub networks: Option<Vec<IpNet>>,
+    /// See [`AccountSettings::spend_caps`].
+    pub spend_caps: Option<Vec<SpendCap>>,
+    /// See [`AccountSettings::senders`].
+    pub senders: Option<Vec<Box<str>>>,
+}
+
+/// Settings of a token to replace; `None` leaves one as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenPatch {
+    /// See [`Token::scopes`].
+    pub scopes: Option<Vec<Box<str>>>,
+    /// See [`Token::networks`].
+    pub networks: Option<Vec<IpNet>>,
+    /// See [`Token::quota`]; `Some(None)` takes it away.
+    pub quota: Option<Option<TokenQuota>>,
+    /// See [`Token::spend_caps`].
+    pub spend_caps: Option<Vec<SpendCap>>,
+    /// See [`Token::expires_ms`]; `Some(None)` takes it away.
+    pub expires_ms: Option<Option<u64>>,
+}
+
+/// A store's answer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// To [`Command::Lookup`]; `None`: no such token.
+    Credential(Option<Credential>),
+    /// To [`Command::Admit`].
+    Admission(Admission),
+    /// To [`Command::Settle`] and [`Administration::Resolve`].
+    Settled(Settled),
+    /// The change is made.
+    Done,
+    /// To [`Administration::Inspect`].
+    Account(AccountView),
+    /// To [`Administration::ListTokens`].
+    Tokens(Vec<(TokenDigest, Arc<Token>)>),
+    /// To [`Administration::ListReservations`].
+    Reservations(Vec<(ReservationId, Reservation)>),
+    /// To [`Administration::NameAccount`].
+    Name(AccountId),
+    /// To [`Administration::Expire`]: how many leases and claims ended.
+    Expired(u64),
+    /// The command was refused and changed nothing.
+    Refused(Refusal),
+}
+
+/// An account as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountView {
+    /// Its money.
+    pub wallet: Wallet,
+    /// Its settings.
+    pub settings: Arc<AccountSettings>,
+}
+
+/// Why a command was refused. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No such account.
+    #[error("there is no such account; create it first")]
+    UnknownAccount,
+    /// No such token.
+    #[error("there is no such token; create it first")]
+    UnknownToken,
+    /// The token belongs to another account.
+    #[error("the token belongs to another account; create a new token instead")]
+    ForeignToken,
+    /// The new token of a rotation exists already.
+    #[error("the new token exists already; generate another one")]
+    TokenExists,
+    /// The token was revoked.
+    #[error("the token was revoked; create a new one")]
+    TokenRevoked,
+    /// No such reservation, or its record is past its retention.
+    #[error("there is no such reservation, or its record is past its retention")]
+    UnknownReservation,
+    /// The reservation's lease has ended and it was dealt with by its expiry rule.
+    #[error("the reservation's lease has ended; its expiry rule was applied and stays")]
+    LeaseEnded,
+    /// The reservation ended before, differently.
+    #[error("the reservation was already finished, differently; the first outcome stays")]
+    AlreadyFinished,
+    /// The claim went to a later execution.
+    #[error(
+        "the idempotency key was taken over by a later execution; this one's outcome is dropped"
+    )]
+    StaleFence,
+    /// More than was reserved.
+    #[error("the amount is more than was reserved; settle at most the reservation")]
+    MoreThanReserved,
+    /// A refund of what was not posted.
+    #[error("only a settled reservation can be refunded")]
+    NotPosted,
+    /// A refund above what was posted.
+    #[error("the refunds would be more than what was posted")]
+    MoreThanPosted,
+    /// The same reference with another amount.
+    #[error("this refund reference was used with another amount")]
+    ReferenceReused,
+    /// Too many refunds of one reservation.
+    #[error("a reservation takes at most {} refunds", crate::transition::MAX_REFUNDS)]
+    TooManyRefunds,
+    /// A sum that does not fit 64 bits.
+    #[error("the amount does not fit: the sum would be over 2^64 - 1")]
+    AmountOverflow,
+    /// An outcome that resolves nothing.
+    #[error("a resolution is settle or void")]
+    NotAResolution,
+    /// A time beyond [`MAX_NOW_MS`](crate::MAX_NOW_MS).
+    #[error("the time is beyond the year 2527; give Unix milliseconds")]
+    ClockOutOfRange,
+}

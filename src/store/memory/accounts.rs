@@ -1,0 +1,268 @@
+//! Accounts: settings, money, claims and reservations, each account behind its own lock.
+
+use alloc::boxed::Box;
+use alloc::collections::BinaryHeap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::OnceLock;
+
+use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use crate::command::AccountSettings;
+use crate::idempotency::{Claim, ClaimKey};
+use crate::ledger::{AccountId, Reservation, ReservationId, Spend, Wallet};
+use crate::store::StoreError;
+use crate::store::memory::MemoryOptions;
+use crate::token::TokenDigest;
+use crate::transition::{Due, NEVER_MS};
+
+const CHUNK: usize = 1024;
+const DUE_SHARDS: usize = 16;
+
+/// All accounts, by slot; slots are given out in order and never taken back.
+#[derive(Debug)]
+pub(super) struct Accounts {
+    /// Chunks are made when they are first needed and never move, so reading one takes no lock.
+    chunks: Box<[OnceLock<Box<Chunk>>]>,
+    slots: RwLock<HashMap<AccountId, u32>>,
+    creation: Mutex<()>,
+    max: usize,
+    /// Accounts by a time at or before the one at which something in them falls due.
+    due: Box<[Mutex<BinaryHeap<Reverse<(u64, u32)>>>]>,
+    /// How many claims and reservations there are in all accounts.
+    pub(super) claims: Count,
+    pub(super) reservations: Count,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    accounts: Box<[OnceLock<Account>]>,
+    /// One bit an account: whether it has networks, so that a look-up without them reads no more.
+    has_networks: [AtomicU64; CHUNK / 64],
+}
+
+#[derive(Debug)]
+struct Account {
+    id: AccountId,
+    state: Mutex<AccountState>,
+}
+
+/// What an account holds.
+#[derive(Debug)]
+pub(super) struct AccountState {
+    pub(super) settings: Arc<AccountSettings>,
+    pub(super) wallet: Wallet,
+    /// Made with the first claim or charge: most accounts of a large store are idle.
+    pub(super) activity: Option<Box<Activity>>,
+}
+
+/// The claims, reservations and spend of an account.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    pub(super) claims: HashMap<ClaimKey, (Claim, u64)>,
+    pub(super) reservations: HashMap<ReservationId, (Reservation, u64)>,
+    pub(super) token_spend: HashMap<TokenDigest, Spend>,
+    /// At least one entry for each of them, at or before the time it falls due.
+    due: BinaryHeap<Reverse<(u64, Due)>>,
+    /// The earliest time under which this account stands in the store's own list.
+    registered_ms: Option<u64>,
+}
+
+/// A bounded count.
+#[derive(Debug)]
+pub(super) struct Count {
+    what: &'static str,
+    now: AtomicUsize,
+    max: usize,
+}
+
+impl Count {
+    fn new(what: &'static str, max: usize) -> Self {
+        Count { what, now: AtomicUsize::new(0), max }
+    }
+
+    /// Counts one more, if the bound allows.
+    pub(super) fn add(&self) -> Result<(), StoreError> {
+        let below = |now: usize| (now < self.max).then_some(now.saturating_add(1));
+        self.now
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, below)
+            .map(|_| ())
+            .map_err(|_| StoreError::Full { what: self.what })
+    }
+
+    pub(super) fn remove(&self) {
+        let _ =
+            self.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| now.checked_sub(1));
+    }
+}
+
+impl Accounts {
+    pub(super) fn new(options: &MemoryOptions) -> Self {
+        let max = options.max_accounts.min(u32::MAX as usize);
+        let chunks = core::iter::repeat_with(OnceLock::new).take(max.div_ceil(CHUNK)).collect();
+        Accounts {
+            chunks,
+            slots: RwLock::default(),
+            creation: Mutex::default(),
+            max,
+            due: core::iter::repeat_with(Mutex::default).take(DUE_SHARDS).collect(),
+            claims: Count::new("idempotency claims", options.max_claims),
+            reservations: Count::new("reservations", options.max_reservations),
+        }
+    }
+
+    /// Held while an account is created, so that two do not create the same one.
+    pub(super) fn creation(&self) -> MutexGuard<'_, ()> {
+        self.creation.lock()
+    }
+
+    pub(super) fn find(&self, id: &AccountId) -> Option<u32> {
+        self.slots.read().get(id).copied()
+    }
+
+    pub(super) fn id(&self, slot: u32) -> Option<AccountId> {
+        self.account(slot).map(|account| account.id.clone())
+    }
+
+    pub(super) fn get(&self, slot: u32) -> Option<&Mutex<AccountState>> {
+        self.account(slot).map(|account| &account.state)
+    }
+
+    fn chunk(&self, slot: u32) -> Option<(&Chunk, usize)> {
+        let slot = slot as usize;
+        let chunk = self.chunks.get(slot / CHUNK)?.get()?;
+        Some((chunk, slot % CHUNK))
+    }
+
+    fn account(&self, slot: u32) -> Option<&Account> {
+        let (chunk, index) = self.chunk(slot)?;
+        chunk.accounts.get(index)?.get()
+    }
+
+    pub(super) fn has_networks(&self, slot: u32) -> bool {
+        self.chunk(slot)
+            .and_then(|(chunk, index)| chunk.has_networks.get(index / 64).map(|word| (word, index)))
+            .is_some_and(|(word, index)| word.load(Ordering::Acquire) & bit(index) != 0)
+    }
+
+    /// Says whether an account has networks. Called with its lock held, after the settings are written.
+    pub(super) fn mark_networks(&self, slot: u32, has: bool) {
+        let Some((chunk, index)) = self.chunk(slot) else { return };
+        let Some(word) = chunk.has_networks.get(index / 64) else { return };
+        if has {
+            word.fetch_or(bit(index), Ordering::AcqRel);
+        } else {
+            word.fetch_and(!bit(index), Ordering::AcqRel);
+        }
+    }
+
+    /// Creates an account. Called with [`creation`](Self::creation) held.
+    pub(super) fn create(
+        &self,
+        id: &AccountId,
+        settings: AccountSettings,
+        wallet: Wallet,
+    ) -> Result<u32, StoreError> {
+        let full = StoreError::Full { what: "accounts" };
+        let mut slots = self.slots.write();
+        let next = slots.len();
+        let slot = u32::try_from(next).map_err(|_| full.clone())?;
+        let chunk =
+            self.chunks.get(next / CHUNK).filter(|_| next < self.max).ok_or(full.clone())?;
+        let has_networks = !settings.networks.is_empty();
+        let state = AccountState { settings: Arc::new(settings), wallet, activity: None };
+        let account = Account { id: id.clone(), state: Mutex::new(state) };
+        let place = chunk.get_or_init(Chunk::empty).accounts.get(next % CHUNK).ok_or(full)?;
+        let _ = place.set(account);
+        self.mark_networks(slot, has_networks);
+        slots.insert(id.clone(), slot);
+        Ok(slot)
+    }
+
+    /// Notes that something in an account falls due at `due_ms`.
+    pub(super) fn register_due(&self, slot: u32, due_ms: u64) {
+        if let Some(shard) = self.due.get(slot as usize % DUE_SHARDS) {
+            shard.lock().push(Reverse((due_ms, slot)));
+        }
+    }
+
+    /// The accounts that may have something due, which are no longer noted after this.
+    pub(super) fn take_due(&self, now_ms: u64) -> Vec<u32> {
+        let mut slots = Vec::new();
+        for shard in &self.due {
+            let mut shard = shard.lock();
+            while let Some(&Reverse((due_ms, slot))) = shard.peek() {
+                if due_ms > now_ms {
+                    break;
+                }
+                shard.pop();
+                slots.push(slot);
+            }
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+}
+
+const fn bit(index: usize) -> u64 {
+    1 << (index % 64)
+}
+
+impl Chunk {
+    fn empty() -> Box<Chunk> {
+        Box::new(Chunk {
+            accounts: core::iter::repeat_with(OnceLock::new).take(CHUNK).collect(),
+            has_networks: [const { AtomicU64::new(0) }; CHUNK / 64],
+        })
+    }
+}
+
+impl Activity {
+    /// Notes when an entry falls due. Gives the time under which the account must be registered with
+    /// the store, if it is not registered early enough.
+    pub(super) fn note_due(&mut self, due_ms: u64, due: Due) -> Option<u64> {
+        if due_ms == NEVER_MS {
+            return None;
+        }
+        self.due.push(Reverse((due_ms, due)));
+        self.unregistered()
+    }
+
+    /// The time under which the account must be registered, if it is not registered early enough.
+    pub(super) fn unregistered(&mut self) -> Option<u64> {
+        let &Reverse((earliest_ms, _)) = self.due.peek()?;
+        if self.registered_ms.is_some_and(|registered_ms| registered_ms <= earliest_ms) {
+            return None;
+        }
+        self.registered_ms = Some(earliest_ms);
+        Some(earliest_ms)
+    }
+
+    /// The store took the account from its list of those with something due.
+    pub(super) fn forget_registration(&mut self) {
+        self.registered_ms = None;
+    }
+
+    /// The entry that fell due first, at or before `now_ms`.
+    pub(super) fn due(&mut self, now_ms: u64) -> Option<Due> {
+        loop {
+            let &Reverse((noted_ms, due)) = self.due.peek()?;
+            if noted_ms > now_ms {
+                return None;
+            }
+            let due_ms = match &due {
+                Due::Claim(key) => self.claims.get(key).map(|(_, due_ms)| *due_ms),
+                Due::Reservation(id) => self.reservations.get(id).map(|(_, due_ms)| *due_ms),
+            };
+            match due_ms {
+                Some(due_ms) if due_ms <= now_ms => return Some(due),
+                // It was put off since it was noted, and noted again then; or it is gone.
+                _ => self.due.pop(),
+            };
+        }
+    }
+}

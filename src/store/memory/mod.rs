@@ -1,0 +1,178 @@
+//! The store in this process's memory: sharded, bounded, gone with the process.
+
+mod accounts;
+mod cells;
+mod tokens;
+mod view;
+
+use alloc::sync::Arc;
+
+use crate::MAX_NOW_MS;
+use crate::command::{Administration, Admit, Command, Credential, Lookup, Mode, Outcome, Refusal};
+use crate::store::{Store, StoreError};
+use crate::transition::{self, perform};
+
+use accounts::Accounts;
+use cells::Cells;
+use tokens::Tokens;
+use view::View;
+
+/// Bounds of a [`MemoryStore`]. At a bound, new entries are refused with [`StoreError::Full`] after
+/// what has expired was reclaimed; a live entry is never dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryOptions {
+    /// Accounts.
+    pub max_accounts: usize,
+    /// Tokens, revoked and expired ones included until they are reclaimed.
+    pub max_tokens: usize,
+    /// Limiter cells beside the one that every token carries.
+    pub max_cells: usize,
+    /// Idempotency claims, open and completed.
+    pub max_claims: usize,
+    /// Reservations, open and finished.
+    pub max_reservations: usize,
+}
+
+impl Default for MemoryOptions {
+    fn default() -> Self {
+        MemoryOptions {
+            max_accounts: 1 << 20,
+            max_tokens: 1 << 22,
+            max_cells: 1 << 20,
+            max_claims: 1 << 20,
+            max_reservations: 1 << 20,
+        }
+    }
+}
+
+/// A store in this process's memory, for tests and for servers of one process.
+///
+/// Locks are taken in one order (tokens, account, cells), so commands never deadlock; two commands
+/// wait for each other only when they share a token's shard, an account or a cell's shard.
+#[derive(Debug)]
+pub struct MemoryStore {
+    tokens: Tokens,
+    accounts: Accounts,
+    cells: Cells,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        MemoryStore::new(MemoryOptions::default())
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new(options: MemoryOptions) -> Self {
+        MemoryStore {
+            tokens: Tokens::new(options.max_tokens),
+            accounts: Accounts::new(&options),
+            cells: Cells::new(options.max_cells),
+        }
+    }
+
+    fn look_up(&self, lookup: &Lookup<'_>) -> Option<Credential> {
+        let found = self.tokens.look_up(lookup)?;
+        let account = crate::AccountRef::Slot(found.account);
+        let settings = if self.accounts.has_networks(found.account) {
+            self.accounts.get(found.account).map(|account| Arc::clone(&account.lock().settings))
+        } else {
+            None
+        };
+        Some(Credential {
+            account,
+            scopes: found.scopes,
+            revoked: found.revoked,
+            token: found.record,
+            settings,
+        })
+    }
+
+    fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
+        if let Some(admission) = self.tokens.admit_carried(admit, now_ms) {
+            return Ok(Outcome::Admission(admission));
+        }
+        let mut view = View::new(self, now_ms);
+        view.lock_tokens(&[&admit.token]);
+        let needs_account = admit.charge.is_some()
+            || admit.sender.is_some()
+            || admit.detail
+            || matches!(admit.idempotency, crate::command::Idempotency::Key { .. });
+        if needs_account && admit.mode != Mode::Observe {
+            view.lock_account(&admit.account);
+        }
+        view.lock_cells(admit);
+        transition::admit(&mut view, admit, now_ms).map(Outcome::Admission)
+    }
+
+    /// Ends what is due in every account that has something due, and reclaims cells.
+    fn expire(&self, now_ms: u64) -> Result<Outcome, StoreError> {
+        self.cells.reclaim(now_ms);
+        let mut ended = 0_u64;
+        for slot in self.accounts.take_due(now_ms) {
+            let account = crate::AccountRef::Slot(slot);
+            let mut view = View::new(self, now_ms);
+            view.lock_account(&account);
+            ended = ended.saturating_add(transition::expire_account(&mut view, &account, now_ms)?);
+            view.register_due();
+        }
+        Ok(Outcome::Expired(ended))
+    }
+
+    fn administer(
+        &self,
+        command: &Command<'_>,
+        administration: &Administration<'_>,
+        now_ms: u64,
+    ) -> Result<Outcome, StoreError> {
+        let _creating = match administration {
+            Administration::PutAccount { .. } => Some(self.accounts.creation()),
+            _ => None,
+        };
+        let mut view = View::new(self, now_ms);
+        match administration {
+            Administration::PutToken { digest, .. } | Administration::RevokeToken { digest } => {
+                view.lock_tokens(&[digest]);
+            }
+            Administration::RotateToken { old, new, .. } => view.lock_tokens(&[old, new]),
+            Administration::PutAccount { account, .. }
+            | Administration::Deposit { account, .. }
+            | Administration::Resolve { account, .. }
+            | Administration::Inspect { account }
+            | Administration::ListReservations { account } => {
+                if let Some(slot) = self.accounts.find(account) {
+                    view.lock_account(&crate::AccountRef::Slot(slot));
+                }
+            }
+            Administration::Refund { account, .. } => view.lock_account(account),
+            Administration::Expire => {
+                return if now_ms > MAX_NOW_MS {
+                    Ok(Outcome::Refused(Refusal::ClockOutOfRange))
+                } else {
+                    self.expire(now_ms)
+                };
+            }
+            Administration::ListTokens { .. } | Administration::NameAccount { .. } => {}
+        }
+        perform(&mut view, command, now_ms)
+    }
+}
+
+impl Store for MemoryStore {
+    fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
+        match command {
+            Command::Lookup(lookup) => Ok(Outcome::Credential(self.look_up(lookup))),
+            Command::Admit(admit) if now_ms <= MAX_NOW_MS => self.admit(admit, now_ms),
+            Command::Admit(_) => Ok(Outcome::Refused(Refusal::ClockOutOfRange)),
+            Command::Settle(settle) => {
+                let mut view = View::new(self, now_ms);
+                view.lock_account(settle.account);
+                perform(&mut view, command, now_ms)
+            }
+            Command::Administer(administration) => self.administer(command, administration, now_ms),
+        }
+    }
+}

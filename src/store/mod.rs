@@ -1,0 +1,80 @@
+//! Where state lives: what the core expects of a store.
+
+#[cfg(feature = "std")]
+pub(crate) mod memory;
+
+use alloc::boxed::Box;
+use core::future::Future;
+
+use crate::command::{Command, Outcome};
+
+/// A store that answers at once, on the caller's thread.
+///
+/// Each command is performed as a whole or not at all, and as if it were alone. The outcome of a
+/// command is the one that its documentation names, or [`Outcome::Refused`].
+pub trait Store: Send + Sync {
+    /// Performs one command.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be performed; nothing was changed then, as far as the store
+    /// can tell.
+    fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError>;
+}
+
+/// A store that answers later. Every [`Store`] is one.
+pub trait AsyncStore: Send + Sync {
+    /// Performs one command. See [`Store::perform`].
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be performed.
+    fn perform_async(
+        &self,
+        command: &Command<'_>,
+        now_ms: u64,
+    ) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+}
+
+impl<S: Store + ?Sized> AsyncStore for S {
+    fn perform_async(
+        &self,
+        command: &Command<'_>,
+        now_ms: u64,
+    ) -> impl Future<Output = Result<Outcome, StoreError>> + Send {
+        core::future::ready(self.perform(command, now_ms))
+    }
+}
+
+impl<S: Store + ?Sized> Store for alloc::sync::Arc<S> {
+    fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
+        (**self).perform(command, now_ms)
+    }
+}
+
+impl<S: Store + ?Sized> Store for &S {
+    fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
+        (**self).perform(command, now_ms)
+    }
+}
+
+/// Why a store could not perform a command.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A bound of the store's configuration is reached. Nothing live is ever forgotten to make room.
+    #[error("the store is full of {what}; raise its bound or wait until some expire")]
+    Full {
+        /// What there are too many of.
+        what: &'static str,
+    },
+    /// The backend did not answer, or not in time.
+    #[error("the store is unavailable: {reason}")]
+    Unavailable {
+        /// What happened, without secrets.
+        reason: Box<str>,
+    },
+    /// The answer was not one to the command.
+    #[error(
+        "the store gave an answer that does not belong to the command; this is a bug in the store"
+    )]
+    WrongOutcome,
+}
