@@ -237,3 +237,48 @@ proptest! {
         check(CompiledPolicy::from_json(&text))?;
     }
 }
+
+/// Puts `new` in place of something within `value`, which `choices` lead to.
+fn replace_within(value: &mut serde_json::Value, choices: &[usize], new: &serde_json::Value) {
+    let children: Vec<&mut serde_json::Value> = match value {
+        serde_json::Value::Object(members) => members.values_mut().collect(),
+        serde_json::Value::Array(items) => items.iter_mut().collect(),
+        _ => Vec::new(),
+    };
+    let count = children.len().max(1);
+    let chosen = choices.split_first().and_then(|(choice, rest)| {
+        children.into_iter().nth(choice.checked_rem(count)?).map(|child| (child, rest))
+    });
+    match chosen {
+        Some((child, rest)) => replace_within(child, rest, new),
+        None => value.clone_from(new),
+    }
+}
+
+proptest! {
+    #[test]
+    fn wrong_values_anywhere_are_errors_with_lines_or_a_policy(
+        changes in proptest::collection::vec(
+            (
+                proptest::collection::vec(any::<usize>(), 1..5),
+                proptest::sample::select(vec![
+                    json!(null), json!(true), json!(0), json!(-1), json!(u64::MAX), json!(1.5),
+                    json!(""), json!("GET /a"), json!("token"), json!([]), json!([1]), json!({}),
+                    json!({"": {"a": 1}}), json!({"idempotency": {}, "price": 1}),
+                ]),
+            ),
+            1..5,
+        ),
+    ) {
+        let mut value = serde_json::to_value(preset("sms-gateway").unwrap()).unwrap();
+        for (choices, new) in &changes {
+            replace_within(&mut value, choices, new);
+        }
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        check(CompiledPolicy::from_json(&text))?;
+        // The same errors without text, only without lines.
+        let read = PolicyConfig::from_json(&text).map_err(|errors| errors.as_slice().len());
+        let direct = PolicyConfig::from_json_value(&value).map_err(|errors| errors.as_slice().len());
+        prop_assert_eq!(read, direct);
+    }
+}
