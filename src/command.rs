@@ -162,6 +162,7 @@ pub struct Admit<'a> {
 
 impl Admit<'_> {
     /// Whether nothing but limits can hold the request back, and it is to be applied.
+    #[cfg(feature = "std")] // the memory store's
     pub(crate) fn asks_limits_only(&self) -> bool {
         self.mode == Mode::Apply
             && self.idempotency == Idempotency::Absent

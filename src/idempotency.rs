@@ -66,6 +66,8 @@ pub struct StoredResponse {
     /// HTTP status.
     pub status: u16,
     /// Chosen headers, in order.
+    #[allow(clippy::type_complexity)]
+    // pairs of name and value: a name of its own would say less
     pub headers: Box<[(Box<str>, Box<[u8]>)]>,
     /// Body; `None` when it was over the host's bound and only the fact is kept.
     pub body: Option<Box<[u8]>>,

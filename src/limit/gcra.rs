@@ -25,7 +25,7 @@ impl GcraCell {
 
 /// A quota in the algorithm's own terms, to be worked out once per quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// Emission interval: nanoseconds in which one unit refills, at least 1.
     pub(crate) interval_ns: u64,
     /// How far the theoretical arrival time may run ahead of the clock: nanoseconds in which the
@@ -37,7 +37,7 @@ impl Rate {
     /// The rate of `quota`. The interval is rounded up to a whole nanosecond, so the sustained rate
     /// is never above the quota's.
     #[must_use]
-    pub fn of(quota: &Quota) -> Self {
+    pub(crate) fn of(quota: &Quota) -> Self {
         if quota.units == 0 {
             return Rate { interval_ns: 1, tolerance_ns: 0 };
         }
@@ -57,7 +57,7 @@ impl Rate {
 /// The theoretical arrival time to store after `cost` units at `now_ms`, or a refusal. Costs
 /// two multiplications and no division unless refused; ask [`left`] only for what is reported.
 #[inline]
-pub fn admit(rate: Rate, tat_ns: u64, now_ms: u64, cost: u64) -> Result<u64, Refused> {
+pub(crate) fn admit(rate: Rate, tat_ns: u64, now_ms: u64, cost: u64) -> Result<u64, Refused> {
     if cost == 0 {
         return Ok(tat_ns);
     }
@@ -88,7 +88,7 @@ fn refuse(rate: Rate, tat_ns: u64, now_ns: u64, cost: u64) -> Refused {
 
 /// What is left at `now_ms`.
 #[must_use]
-pub fn left(rate: Rate, tat_ns: u64, now_ms: u64) -> Left {
+pub(crate) fn left(rate: Rate, tat_ns: u64, now_ms: u64) -> Left {
     let now_ns = now_ms.saturating_mul(NS_PER_MS);
     let ahead_ns = tat_ns.saturating_sub(now_ns);
     // What is admitted must also fit behind the present in 64 bits, as in `admit`.

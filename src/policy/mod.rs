@@ -16,7 +16,6 @@ mod tests;
 #[cfg(any(feature = "toml", feature = "json"))]
 mod text;
 
-pub(crate) use compiled::{AnswerRules, SourceRules};
 pub use compiled::{
     ChargeRule, CompiledPolicy, ForwardedHeader, MAX_LIMITS_PER_ROUTE, Route, RouteId,
 };

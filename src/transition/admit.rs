@@ -13,9 +13,7 @@ use crate::idempotency::{Claim, ClaimKey, OnOrphan, StoredResponse};
 use crate::ledger::{
     Amount, CountedIn, Reservation, ReservationId, ReservationState, Spend, SpendCap, Wallet,
 };
-use crate::limit::{
-    Cell, CellKey, Check, Counts, GcraCell, Limit, Quota, Subject, check, expires_ms,
-};
+use crate::limit::{Cell, CellKey, Check, Counts, Limit, Quota, Subject, check, expires_ms};
 use crate::policy::MAX_LIMITS_PER_ROUTE;
 use crate::transition::{Change, Changes, Records, expire_account};
 
@@ -401,14 +399,15 @@ fn apply_all<R: Records>(
 
 /// The admission of a request that only one GCRA limit holds back, whose cell is `tat_ns` (0: whole).
 /// Gives the cell's next value too. The same as [`admit`] for such a request, and quicker.
-pub fn admit_one_gcra(
+#[cfg(feature = "std")] // the memory store's
+pub(crate) fn admit_one_gcra(
     admit: &Admit<'_>,
     limit: &Limit,
     tat_ns: u64,
     now_ms: u64,
 ) -> (Admission, u64) {
     let quota = limit.quota_for(admit.token_record.as_deref());
-    let cell = (tat_ns != 0).then_some(Cell::Gcra(GcraCell { tat_ns }));
+    let cell = (tat_ns != 0).then_some(Cell::Gcra(crate::limit::GcraCell { tat_ns }));
     let checked = check(limit.algorithm, &quota, cell.as_ref(), now_ms, limit.cost);
     let report = |left| (!limit.shadow).then_some(LimitReport { limit: 0, quota, left });
     match checked.verdict {

@@ -13,6 +13,7 @@ pub(super) struct Node {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
+    #[cfg_attr(not(feature = "json"), allow(dead_code))] // TOML has no null
     Null,
     Bool(bool),
     Integer(i128),

@@ -22,6 +22,9 @@ use crate::transition::{Due, NEVER_MS};
 const CHUNK: usize = 1024;
 const DUE_SHARDS: usize = 16;
 
+/// Slots of accounts, the one that is due first on top.
+type DueAccounts = BinaryHeap<Reverse<(u64, u32)>>;
+
 /// All accounts, by slot; slots are given out in order and never taken back.
 #[derive(Debug)]
 pub(super) struct Accounts {
@@ -31,7 +34,7 @@ pub(super) struct Accounts {
     creation: Mutex<()>,
     max: usize,
     /// Accounts by a time at or before the one at which something in them falls due.
-    due: Box<[Mutex<BinaryHeap<Reverse<(u64, u32)>>>]>,
+    due: Box<[Mutex<DueAccounts>]>,
     /// How many claims and reservations there are in all accounts.
     pub(super) claims: Count,
     pub(super) reservations: Count,

@@ -200,7 +200,8 @@ impl<'s> View<'s> {
                 }
             }
             Some((id, Change::Remove)) => {
-                if activity.reservations.remove(&id).is_some() {
+                let removed = activity.reservations.remove(&id);
+                if removed.is_some() {
                     store.accounts.reservations.remove();
                 }
             }
@@ -214,7 +215,8 @@ impl<'s> View<'s> {
                 }
             }
             Some((key, Change::Remove)) => {
-                if activity.claims.remove(&key).is_some() {
+                let removed = activity.claims.remove(&key);
+                if removed.is_some() {
                     store.accounts.claims.remove();
                 }
             }
