@@ -3,6 +3,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "models are plain sums of small numbers")]
 
 use alloc::collections::BTreeMap;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use proptest::prelude::*;
