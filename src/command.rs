@@ -12,7 +12,7 @@ use crate::idempotency::{ClaimKey, Fingerprint, IdempotencyRule, StoredResponse}
 use crate::ledger::{
     AccountId, AccountRef, Amount, Period, Reservation, ReservationId, SpendCap, Wallet,
 };
-use crate::limit::{Left, Limit, Quota};
+use crate::limit::{Left, Limit, Quota, TokenQuota};
 use crate::policy::{ChargeRule, ScopeSet, ScopeTable};
 use crate::token::TokenDigest;
 
@@ -110,16 +110,6 @@ impl Token {
     }
 }
 
-/// A token's own quota.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenQuota {
-    /// Units per window.
-    pub limit: u64,
-    /// Length of the window in milliseconds.
-    pub window_ms: u64,
-}
-
 /// What an operator sets on an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountSettings {
@@ -161,6 +151,11 @@ pub struct Admit<'a> {
 }
 
 impl Admit<'_> {
+    /// The token's own quota.
+    pub(crate) fn own_quota(&self) -> Option<TokenQuota> {
+        self.token_record.as_ref().and_then(|token| token.quota)
+    }
+
     /// Whether nothing but limits can hold the request back, and it is to be applied.
     #[cfg(feature = "std")] // the memory store's
     pub(crate) fn asks_limits_only(&self) -> bool {
@@ -550,7 +545,7 @@ pub enum Refusal {
     #[error("this refund reference was used with another amount")]
     ReferenceReused,
     /// Too many refunds of one reservation.
-    #[error("a reservation takes at most {} refunds", crate::transition::MAX_REFUNDS)]
+    #[error("a reservation takes at most {} refunds", crate::ledger::MAX_REFUNDS)]
     TooManyRefunds,
     /// A sum that does not fit 64 bits.
     #[error("the amount does not fit: the sum would be over 2^64 - 1")]

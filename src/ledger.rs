@@ -311,6 +311,9 @@ pub enum OnExpiry {
     Hold,
 }
 
+/// The most refunds that one reservation takes: its record stays bounded.
+pub const MAX_REFUNDS: usize = 100;
+
 /// Number of a reservation (or claim) within its account; also its fencing token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

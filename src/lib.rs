@@ -57,7 +57,7 @@ pub use status::{STATUS_TABLE, Status, StatusRow};
 pub use command::{
     AccountPatch, AccountSettings, AccountView, Administration, Admission, Admit, AdmitDetail,
     AdmitVerdict, CapHolder, Command, Credential, Denial, Finish, Idempotency, LimitReport, Lookup,
-    Mode, Outcome, Refusal, Settle, Settled, Shadows, Token, TokenPatch, TokenQuota,
+    Mode, Outcome, Refusal, Settle, Settled, Shadows, Token, TokenPatch,
 };
 #[cfg(feature = "std")]
 pub use store::memory::{MemoryOptions, MemoryStore};
@@ -74,7 +74,7 @@ pub use ledger::{
 };
 pub use limit::{
     Algorithm, Cell, CellKey, Check, Counts, FailureMode, FixedCell, GcraCell, Left, Limit,
-    LimitId, Partition, Quota, Refused, SlidingCell, check, expires_ms,
+    LimitId, Partition, Quota, Refused, SlidingCell, TokenQuota, check, expires_ms,
 };
 pub use token::{
     Pepper, PepperError, TokenDigest, TokenDigestError, TokenFormat, TokenText, TokenTextError,

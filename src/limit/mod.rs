@@ -10,7 +10,9 @@ mod window;
 
 pub use gcra::GcraCell;
 pub(crate) use quota::Subject;
-pub use quota::{Algorithm, CellKey, Counts, FailureMode, Limit, LimitId, Partition, Quota};
+pub use quota::{
+    Algorithm, CellKey, Counts, FailureMode, Limit, LimitId, Partition, Quota, TokenQuota,
+};
 pub use window::{FixedCell, SlidingCell};
 
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,6 @@ use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::command::Token;
 use crate::ledger::AccountRef;
 use crate::token::TokenDigest;
 
@@ -90,6 +89,16 @@ pub enum FailureMode {
     Open,
 }
 
+/// A token's own quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenQuota {
+    /// Units per window.
+    pub limit: u64,
+    /// Length of the window in milliseconds.
+    pub window_ms: u64,
+}
+
 /// A stable identity of a limit, from its name, so that a reloaded policy finds its cells again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LimitId(pub u64);
@@ -143,8 +152,8 @@ impl Limit {
 
     /// The quota in force for a token: its own where it has one and this limit takes it.
     #[must_use]
-    pub fn quota_for(&self, token: Option<&Token>) -> Quota {
-        match token.and_then(|token| token.quota) {
+    pub fn quota_for(&self, own: Option<TokenQuota>) -> Quota {
+        match own {
             Some(own) if self.token_override => Quota::new(own.limit, own.window_ms.max(1)),
             _ => self.quota,
         }

@@ -7,12 +7,11 @@ use alloc::vec::Vec;
 use crate::command::{
     AccountPatch, AccountSettings, AccountView, Administration, Outcome, Refusal, Token, TokenPatch,
 };
-use crate::ledger::{AccountId, AccountRef, Amount, ReservationId, ReservationState, Wallet};
+use crate::ledger::{
+    AccountId, AccountRef, Amount, MAX_REFUNDS, ReservationId, ReservationState, Wallet,
+};
 use crate::token::TokenDigest;
 use crate::transition::{Change, Changes, Records};
-
-/// The most refunds that one reservation takes: its record stays bounded.
-pub const MAX_REFUNDS: usize = 100;
 
 type Administered<E> = Result<Result<Outcome, Refusal>, E>;
 

@@ -158,7 +158,7 @@ impl<'a> Checked<'a> {
             Subject { token: &admit.token, account: &admit.account, source: admit.source };
         let mut limits = ArrayVec::new();
         for limit in admit.limits {
-            let quota = limit.quota_for(admit.token_record.as_deref());
+            let quota = limit.quota_for(admit.own_quota());
             let key = CellKey::of(limit, &subject);
             let cell = records.cell(&key)?;
             let checked = check(limit.algorithm, &quota, cell.as_ref(), now_ms, limit.cost);
@@ -406,7 +406,7 @@ pub(crate) fn admit_one_gcra(
     tat_ns: u64,
     now_ms: u64,
 ) -> (Admission, u64) {
-    let quota = limit.quota_for(admit.token_record.as_deref());
+    let quota = limit.quota_for(admit.own_quota());
     let cell = (tat_ns != 0).then_some(Cell::Gcra(crate::limit::GcraCell { tat_ns }));
     let checked = check(limit.algorithm, &quota, cell.as_ref(), now_ms, limit.cost);
     let report = |left| (!limit.shadow).then_some(LimitReport { limit: 0, quota, left });

@@ -12,11 +12,12 @@ mod settle;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-pub use administer::MAX_REFUNDS;
 pub use admit::admit;
 #[cfg(feature = "std")]
 pub(crate) use admit::admit_one_gcra;
 pub use expire::expire_account;
+
+pub use crate::ledger::MAX_REFUNDS;
 
 use crate::MAX_NOW_MS;
 use crate::command::{
