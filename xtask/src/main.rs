@@ -1,0 +1,72 @@
+//! `cargo xtask …`: the same commands on a laptop and in CI.
+
+#![allow(clippy::print_stdout, reason = "a command that says what it does")]
+
+mod check;
+mod files;
+mod metadata;
+mod modules;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+use run::{Failure, Run};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  check           formatting, lints, documentation, module directions, file sizes, packages
+  test [PART]     everything, or one part: core, no_std, scenario, tower, cli, xtask
+  bench [--json]  the table of speed and memory bars; --json ends with one line per bar
+  demo [ARG…]     the command line's demo, with its arguments
+
+Each command line is printed before it runs. The first that fails ends the run.
+Exit codes: 0 everything passed, 1 something failed, 2 wrong usage.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match args.as_slice() {
+        ["check"] => check::check(),
+        ["test"] => test::all(),
+        ["test", part] => match test::Part::named(part) {
+            Some(part) => part.test(),
+            None => return wrong_usage(&format!("there is no part {part:?}")),
+        },
+        ["bench", rest @ ..] if rest.iter().all(|arg| *arg == "--json") => bench(rest),
+        ["demo", rest @ ..] => demo(rest),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        [] => return wrong_usage("no command was given"),
+        [first, ..] => {
+            return wrong_usage(&format!("{first:?} is no command, or takes other arguments"));
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nxtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn wrong_usage(problem: &str) -> ExitCode {
+    eprintln!("xtask: {problem}\n\n{USAGE}");
+    ExitCode::from(2)
+}
+
+fn bench(args: &[&str]) -> Result<(), Failure> {
+    Run::cargo(["run", "--release", "--package", "tollgate-bench", "--"])
+        .args(args)
+        .or("a bar that does not hold is named in the table above")
+}
+
+fn demo(args: &[&str]) -> Result<(), Failure> {
+    Run::cargo(["run", "--release", "--quiet", "--package", "tollgate-cli", "--", "demo", "--run"])
+        .args(args)
+        .or("the demo says above what went wrong")
+}

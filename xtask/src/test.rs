@@ -1,0 +1,106 @@
+//! `cargo xtask test`: everything, or one part.
+
+use crate::run::{Failure, Run, root};
+
+/// A part of the tests, by its name on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The core's unit, integration and documentation tests, with and without `std`.
+    Core,
+    /// The core linked into a program that has no `std`.
+    NoStd,
+    /// The scenario runner.
+    Scenario,
+    /// The tower layer.
+    Tower,
+    /// The command line.
+    Cli,
+    /// This program.
+    Xtask,
+}
+
+const ADVICE: &str = "the failed test and its message are above; run it alone with the same line \
+                      and the test's name at its end";
+
+impl Part {
+    /// The part with this name.
+    pub(crate) fn named(name: &str) -> Option<Part> {
+        Some(match name {
+            "core" => Part::Core,
+            "no_std" => Part::NoStd,
+            "scenario" => Part::Scenario,
+            "tower" => Part::Tower,
+            "cli" => Part::Cli,
+            "xtask" => Part::Xtask,
+            _ => return None,
+        })
+    }
+
+    /// Runs it.
+    pub(crate) fn test(self) -> Result<(), Failure> {
+        match self {
+            Part::Core => package("tollgate").and_then(|()| core_without_std()),
+            Part::NoStd => no_std(),
+            Part::Scenario => package("tollgate-scenario"),
+            Part::Tower => package("tollgate-tower"),
+            Part::Cli => package("tollgate-cli"),
+            Part::Xtask => package("xtask"),
+        }
+    }
+}
+
+/// Every test that there is.
+pub(crate) fn all() -> Result<(), Failure> {
+    Run::cargo(["test", "--workspace"]).or(ADVICE)?;
+    core_without_std()?;
+    no_std()
+}
+
+fn package(name: &str) -> Result<(), Failure> {
+    Run::cargo(["test", "--package", name]).or(ADVICE)
+}
+
+/// The unit tests alone: the examples in the documentation use the memory store.
+fn core_without_std() -> Result<(), Failure> {
+    Run::cargo(["test", "--package", "tollgate", "--no-default-features", "--lib"]).or(ADVICE)
+}
+
+/// Links the core into a program that brings its own panic handler and allocator, and runs it.
+/// Anything that pulled `std` in would bring a second panic handler, and must not link: that is
+/// tried too, or the proof would prove nothing.
+fn no_std() -> Result<(), Failure> {
+    let manifest = ["--manifest-path", "tests/no_std/Cargo.toml", "--target-dir", "target/no_std"];
+    Run::cargo(["build", "--release"]).args(manifest).or(
+        "the core, or something it depends on, needs std without its feature `std`, or does not \
+         link without it",
+    )?;
+    let program = root().join("target/no_std/release/tollgate-no-std");
+    Run::program(&program).or("the engine decided wrongly; tests/no_std/src/main.rs says at \
+                               which step each exit code stands")?;
+    println!("ok: the engine decides in a program without std");
+
+    let with_std = Run::cargo(["check", "--release", "--features", "std"]).args(manifest);
+    let (compiled, printed) = with_std.output()?;
+    if compiled || !printed.contains("panic_impl") {
+        return Err(Failure(format!(
+            "the same program with std should fail with a second `panic_impl`, but did not; the \
+             check no longer proves anything:\n{printed}"
+        )));
+    }
+    println!("ok: with std it does not link, so the proof can fail");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_in_the_usage_has_its_name() {
+        let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
+        let parts: Vec<&str> = parts.lines().next().unwrap().split(", ").collect();
+        assert_eq!(parts.len(), 6);
+        assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
+        assert_eq!(Part::named("cores"), None);
+    }
+}
