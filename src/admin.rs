@@ -40,7 +40,7 @@ impl<'s, S: Store + ?Sized> Admin<'s, S> {
     }
 
     fn run(&self, administration: Administration<'_>, now_ms: u64) -> Result<Outcome, AdminError> {
-        match self.store.perform(&Command::Administer(administration), now_ms)? {
+        match self.store.perform(&Command::Administer(&administration), now_ms)? {
             Outcome::Refused(refusal) => Err(refusal.into()),
             outcome => Ok(outcome),
         }
@@ -131,7 +131,7 @@ impl<'s, S: Store + ?Sized> Admin<'s, S> {
     /// Shows an account.
     pub fn account(&self, account: &AccountId, now_ms: u64) -> Result<AccountView, AdminError> {
         match self.run(Administration::Inspect { account }, now_ms)? {
-            Outcome::Account(view) => Ok(view),
+            Outcome::Account(view) => Ok(*view),
             _ => Err(StoreError::WrongOutcome.into()),
         }
     }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::request::{Headers, trim_ows};
+use crate::request::{Headers, Single, trim_ows};
 use crate::token::{TokenFormat, is_well_formed};
 
 /// A longer value is refused unread: the longest token has 512 bytes.
@@ -36,10 +36,11 @@ impl fmt::Debug for Bearer<'_> {
 /// Another scheme, or none, is a missing token. Two `Authorization` headers are malformed, whatever they
 /// say: a proxy in front may have looked at the other one.
 pub(crate) fn bearer<'a>(headers: &'a dyn Headers, format: TokenFormat) -> Bearer<'a> {
-    let Some(value) = headers.value("authorization", 0) else { return Bearer::Missing };
-    if headers.value("authorization", 1).is_some() || value.len() > MAX_VALUE_BYTES {
-        return Bearer::Malformed;
-    }
+    let value = match headers.single("authorization") {
+        Single::One(value) if value.len() <= MAX_VALUE_BYTES => value,
+        Single::One(_) | Single::Repeated => return Bearer::Malformed,
+        Single::None => return Bearer::Missing,
+    };
     let Some((scheme, rest)) = trim_ows(value).split_at_checked(SCHEME.len()) else {
         return Bearer::Missing;
     };

@@ -17,17 +17,17 @@ use crate::policy::{ChargeRule, ScopeSet, ScopeTable};
 use crate::token::TokenDigest;
 
 /// One thing asked of a store. A store performs it as a whole or not at all.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Command<'a> {
-    /// Find a token's credential. Answered by [`Outcome::Credential`].
+    /// Find a token's credential. Answered by [`Outcome::LookedUp`].
     Lookup(Lookup<'a>),
     /// Compare and apply limits, idempotency claim and charge. Answered by [`Outcome::Admission`].
-    Admit(&'a Admit<'a>),
+    Admit(Admit<'a>),
     /// Finish what an admission began. Answered by [`Outcome::Settled`].
     Settle(Settle<'a>),
     /// Change or show what the store holds. Answered by the outcome that each variant names.
-    Administer(Administration<'a>),
+    Administer(&'a Administration<'a>),
 }
 
 /// Find the credential of a token.
@@ -37,6 +37,39 @@ pub struct Lookup<'a> {
     pub digest: &'a TokenDigest,
     /// The policy's scopes, in whose bits the answer is given.
     pub scopes: &'a ScopeTable,
+    /// What to admit at once if the token turns out plain: most requests then need no second command.
+    pub plain: Option<PlainAdmit<'a>>,
+}
+
+/// An admission that asks for limits only, of a token that is plain: live, with no record of its own
+/// beyond its scopes, one of which is granted, and of an account without networks.
+#[derive(Clone, Copy, Debug)]
+pub struct PlainAdmit<'a> {
+    /// The scopes of which the token needs one.
+    pub granted_by: ScopeSet,
+    /// The limits of the route; none counts by source address.
+    pub limits: &'a [Limit],
+}
+
+impl PlainAdmit<'_> {
+    /// Whether a token with this credential may be admitted at once.
+    #[must_use]
+    pub fn suits(&self, credential: &Credential) -> bool {
+        !credential.revoked
+            && credential.token.is_none()
+            && credential.settings.is_none()
+            && self.granted_by.intersects(credential.scopes)
+    }
+}
+
+/// A store's answer to [`Lookup`].
+#[derive(Clone, Debug, Default)]
+pub struct LookedUp {
+    /// What it knows of the token; `None`: no such token.
+    pub credential: Option<Credential>,
+    /// The admission, where [`Lookup::plain`] asked for one and it suits. A store may leave it out:
+    /// [`Command::Admit`] follows then.
+    pub admission: Option<Admission>,
 }
 
 /// What a store knows of a token.
@@ -122,22 +155,22 @@ pub struct AccountSettings {
 }
 
 /// What a request asks of limits, idempotency and ledger, all at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Admit<'a> {
     /// Whether anything is to be changed.
     pub mode: Mode,
     /// The token.
-    pub token: TokenDigest,
+    pub token: &'a TokenDigest,
     /// The token's record, as the credential gave it.
-    pub token_record: Option<Arc<Token>>,
+    pub token_record: Option<&'a Token>,
     /// The account.
-    pub account: AccountRef,
+    pub account: &'a AccountRef,
     /// The source address; `None` when there is none.
     pub source: Option<IpAddr>,
     /// The limits of the route, those that count requests first.
     pub limits: &'a [Limit],
     /// The idempotency key, where the route takes one and the request sent one.
-    pub idempotency: Idempotency,
+    pub idempotency: &'a Idempotency,
     /// The sender that must be approved.
     pub sender: Option<&'a str>,
     /// Whether the host's own validation refused the request.
@@ -145,9 +178,34 @@ pub struct Admit<'a> {
     /// The price, where it is not zero.
     pub charge: Option<Amount>,
     /// Lease, expiry and retention of what is reserved.
-    pub charge_rule: ChargeRule,
+    pub charge_rule: &'a ChargeRule,
     /// Whether the answer carries [`AdmitDetail`].
     pub detail: bool,
+}
+
+impl<'a> Admit<'a> {
+    /// An admission that asks for limits only.
+    #[must_use]
+    pub fn limits_only(
+        token: &'a TokenDigest,
+        account: &'a AccountRef,
+        limits: &'a [Limit],
+    ) -> Self {
+        Admit {
+            mode: Mode::Apply,
+            token,
+            token_record: None,
+            account,
+            source: None,
+            limits,
+            idempotency: &Idempotency::Absent,
+            sender: None,
+            invalid: false,
+            charge: None,
+            charge_rule: &ChargeRule::NONE,
+            detail: false,
+        }
+    }
 }
 
 impl Admit<'_> {
@@ -160,7 +218,7 @@ impl Admit<'_> {
     #[cfg(feature = "std")] // the memory store's
     pub(crate) fn asks_limits_only(&self) -> bool {
         self.mode == Mode::Apply
-            && self.idempotency == Idempotency::Absent
+            && *self.idempotency == Idempotency::Absent
             && self.charge.is_none()
             && self.sender.is_none()
             && !self.invalid
@@ -312,14 +370,14 @@ pub struct AdmitDetail {
 }
 
 /// Finish what an admission began.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Settle<'a> {
     /// The account.
     pub account: &'a AccountRef,
     /// The reservation that the admission gave.
     pub reservation: ReservationId,
     /// How it ended.
-    pub finish: Finish,
+    pub finish: &'a Finish,
 }
 
 /// How a request that went through ended.
@@ -468,8 +526,8 @@ pub struct TokenPatch {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// To [`Command::Lookup`]; `None`: no such token.
-    Credential(Option<Credential>),
+    /// To [`Command::Lookup`].
+    LookedUp(LookedUp),
     /// To [`Command::Admit`].
     Admission(Admission),
     /// To [`Command::Settle`] and [`Administration::Resolve`].
@@ -477,7 +535,7 @@ pub enum Outcome {
     /// The change is made.
     Done,
     /// To [`Administration::Inspect`].
-    Account(AccountView),
+    Account(Box<AccountView>),
     /// To [`Administration::ListTokens`].
     Tokens(Vec<(TokenDigest, Arc<Token>)>),
     /// To [`Administration::ListReservations`].

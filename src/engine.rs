@@ -65,10 +65,7 @@ impl Engine {
     /// Decides a request.
     pub fn decide<S: Store + ?Sized>(&self, store: &S, request: &Request<'_>) -> Decision {
         let mut evaluation = self.evaluate(request);
-        while let Some(command) = evaluation.command() {
-            let outcome = store.perform(&command, request.now_ms);
-            evaluation.resume(outcome);
-        }
+        evaluation.run(store);
         evaluation.into_decision()
     }
 
@@ -90,10 +87,7 @@ impl Engine {
     pub fn explain<S: Store + ?Sized>(&self, store: &S, request: &Request<'_>) -> Explanation {
         let request = Request { peek: true, ..*request };
         let mut evaluation = Evaluation::new(self, &request, Some(Trace::new()));
-        while let Some(command) = evaluation.command() {
-            let outcome = store.perform(&command, request.now_ms);
-            evaluation.resume(outcome);
-        }
+        evaluation.run(store);
         Explanation::new(evaluation.into_trace())
     }
 
@@ -108,7 +102,7 @@ impl Engine {
         finish: Finish,
         now_ms: u64,
     ) -> Result<Settled, FinishError> {
-        finished(store.perform(&settle(ticket, finish), now_ms))
+        finished(store.perform(&settle(ticket, &finish), now_ms))
     }
 
     /// Finishes a request on a store that answers later.
@@ -122,7 +116,7 @@ impl Engine {
         finish: Finish,
         now_ms: u64,
     ) -> Result<Settled, FinishError> {
-        finished(store.perform_async(&settle(ticket, finish), now_ms).await)
+        finished(store.perform_async(&settle(ticket, &finish), now_ms).await)
     }
 
     /// The answer to give for a decision: for an allowed request the headers to add to the upstream's
@@ -138,7 +132,7 @@ impl Engine {
     }
 }
 
-fn settle(ticket: &Ticket, finish: Finish) -> Command<'_> {
+fn settle<'t>(ticket: &'t Ticket, finish: &'t Finish) -> Command<'t> {
     Command::Settle(Settle { account: &ticket.account, reservation: ticket.reservation, finish })
 }
 

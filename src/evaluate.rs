@@ -8,19 +8,19 @@ use crate::authenticate::{Bearer, bearer};
 use crate::authorize::{has_networks, source_is_allowed};
 use crate::client_ip::client_ip;
 use crate::command::{
-    Admission, Admit, AdmitVerdict, Command, Credential, Denial, Idempotency, Lookup, Mode,
-    Outcome, Shadows,
+    Admission, Admit, AdmitVerdict, Command, Credential, Denial, Idempotency, LookedUp, Lookup,
+    Mode, Outcome, PlainAdmit, Shadows,
 };
 use crate::decision::{Cause, Decision, Ticket};
 use crate::engine::Engine;
 use crate::explain::Trace;
-use crate::idempotency::{MAX_KEY_BYTES, claim_key, fingerprint, parse_key};
+use crate::idempotency::{IdempotencyRule, MAX_KEY_BYTES, claim_key, fingerprint, parse_key};
 use crate::ledger::Amount;
 use crate::limit::{FailureMode, Limit};
 use crate::policy::{ChargeRule, Route};
-use crate::request::Request;
+use crate::request::{Request, Single};
 use crate::status::Status;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::token::{TokenDigest, digest};
 
 /// One request on its way to a decision.
@@ -41,90 +41,117 @@ pub struct Evaluation<'a> {
     engine: &'a Engine,
     request: &'a Request<'a>,
     digest: TokenDigest,
-    state: State<'a>,
+    stage: Stage,
+    /// What the store told of the token.
+    credential: Option<Credential>,
+    route: Option<&'a Route>,
+    source: Option<IpAddr>,
+    idempotency: Idempotency,
+    /// The decision so far. When an admission only observes, its status is the denial already.
+    decision: Decision,
     trace: Option<Box<Trace>>,
 }
 
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // it lives on the stack of one request, and boxing allocates
-enum State<'a> {
-    LookUp,
-    Admit {
-        admit: Admit<'a>,
-        /// What the decision has so far: its status is a denial when the limits are only observed.
-        decision: Decision,
-    },
-    Done(Decision),
+/// What the evaluation waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Credential,
+    Admission,
+    Nothing,
 }
 
 impl<'a> Evaluation<'a> {
     pub(crate) fn new(
         engine: &'a Engine,
         request: &'a Request<'a>,
-        mut trace: Option<Box<Trace>>,
+        trace: Option<Box<Trace>>,
     ) -> Self {
         let policy = engine.policy();
-        let mut token_digest = TokenDigest::new([0; 32]);
-        let deny = |status| State::Done(Decision::new(status, request.now_ms));
         let found = bearer(request.headers, policy.token_format);
-        if let Some(trace) = &mut trace {
+        let mut evaluation = Evaluation {
+            engine,
+            request,
+            digest: TokenDigest::new([0; 32]),
+            stage: Stage::Nothing,
+            credential: None,
+            route: None,
+            source: None,
+            idempotency: Idempotency::Absent,
+            decision: Decision::new(Status::Allowed, request.now_ms),
+            trace,
+        };
+        if let Some(trace) = &mut evaluation.trace {
             trace.bearer(&found, policy.token_format);
         }
-        let state = match found {
-            _ if request.now_ms > MAX_NOW_MS => deny(Status::StoreUnavailable),
-            Bearer::Missing => deny(Status::MissingToken),
-            Bearer::Malformed => deny(Status::InvalidToken),
+        match found {
+            _ if request.now_ms > MAX_NOW_MS => evaluation.deny(Status::StoreUnavailable),
+            Bearer::Missing => evaluation.deny(Status::MissingToken),
+            Bearer::Malformed => evaluation.deny(Status::InvalidToken),
             Bearer::Token(text) => {
-                token_digest = digest(text, engine.pepper());
-                State::LookUp
+                evaluation.digest = digest(text, engine.pepper());
+                evaluation.stage = Stage::Credential;
+                let found = policy.find_route(request.method, request.target);
+                evaluation.decision.route = found;
+                evaluation.route = found.and_then(|id| policy.route(id));
             }
-        };
-        Evaluation { engine, request, digest: token_digest, state, trace }
+        }
+        evaluation
+    }
+
+    fn deny(&mut self, status: Status) {
+        self.decision.status = status;
+        self.stage = Stage::Nothing;
     }
 
     /// What to ask of the store now; `None` when the decision is there.
     #[must_use]
     pub fn command(&self) -> Option<Command<'_>> {
-        match &self.state {
-            State::LookUp => {
-                let scopes = &self.engine.policy().scopes;
-                Some(Command::Lookup(Lookup { digest: &self.digest, scopes }))
+        match self.stage {
+            Stage::Nothing => None,
+            Stage::Credential => Some(Command::Lookup(self.look_up())),
+            Stage::Admission => self.admit().map(Command::Admit),
+        }
+    }
+
+    /// Asks a store until the decision is there: the loop of the example, with typed answers.
+    #[inline]
+    pub(crate) fn run<S: Store + ?Sized>(&mut self, store: &S) {
+        let now_ms = self.request.now_ms;
+        if self.stage == Stage::Credential {
+            match store.look_up(&self.look_up(), now_ms) {
+                Ok(found) => self.looked_up(found),
+                Err(error) => self.unavailable(error),
             }
-            State::Admit { admit, .. } => Some(Command::Admit(admit)),
-            State::Done(_) => None,
+        }
+        if self.stage == Stage::Admission
+            && let Some(admit) = self.admit()
+        {
+            match store.admit(&admit, now_ms) {
+                Ok(admission) => self.admitted(admission),
+                Err(error) => self.without_store(error),
+            }
         }
     }
 
     /// Takes the store's answer to [`command`](Self::command).
     pub fn resume(&mut self, outcome: Result<Outcome, StoreError>) {
-        let now_ms = self.request.now_ms;
-        let state = core::mem::replace(
-            &mut self.state,
-            State::Done(Decision::new(Status::StoreUnavailable, now_ms)),
-        );
-        self.state = match (state, outcome) {
-            (State::LookUp, Ok(Outcome::Credential(credential))) => self.credential(credential),
-            (State::LookUp, outcome) => {
-                State::Done(unavailable(Decision::new(Status::Allowed, now_ms), outcome))
-            }
-            (State::Admit { admit, decision }, Ok(Outcome::Admission(admission))) => {
-                State::Done(self.admitted(&admit, decision, admission))
-            }
-            (State::Admit { admit, decision }, outcome) => {
-                State::Done(without_store(&admit, decision, self.request, outcome))
-            }
-            (State::Done(decision), _) => State::Done(decision),
-        };
+        match (self.stage, outcome) {
+            (Stage::Credential, Ok(Outcome::LookedUp(found))) => self.looked_up(found),
+            (Stage::Admission, Ok(Outcome::Admission(admission))) => self.admitted(admission),
+            (Stage::Nothing, _) => {}
+            (Stage::Credential, outcome) => self.unavailable(error_of(outcome)),
+            (Stage::Admission, outcome) => self.without_store(error_of(outcome)),
+        }
     }
 
     /// The decision. Before [`command`](Self::command) gives `None` it is a denial with
     /// `store_unavailable`.
     #[must_use]
-    pub fn into_decision(self) -> Decision {
-        match self.state {
-            State::Done(decision) => decision,
-            _ => Decision::new(Status::StoreUnavailable, self.request.now_ms),
+    pub fn into_decision(mut self) -> Decision {
+        if self.stage != Stage::Nothing {
+            self.deny(Status::StoreUnavailable);
         }
+        self.decision
     }
 
     pub(crate) fn into_trace(mut self) -> (Decision, Option<Box<Trace>>) {
@@ -132,115 +159,128 @@ impl<'a> Evaluation<'a> {
         (self.into_decision(), trace)
     }
 
+    pub(crate) fn look_up(&self) -> Lookup<'_> {
+        let scopes = &self.engine.policy().scopes;
+        Lookup { digest: &self.digest, scopes, plain: self.plain() }
+    }
+
+    /// What can be admitted together with the look-up: a request that only limits can hold back.
+    fn plain(&self) -> Option<PlainAdmit<'a>> {
+        let route = self.route.filter(|route| !route.counts_by_source)?;
+        let request = self.request;
+        let asks_more = request.peek
+            || request.invalid.is_some()
+            || request.sender.is_some()
+            || self.trace.is_some()
+            || self.charge().is_some()
+            || (route.idempotency.is_some()
+                && (route.idempotency.is_some_and(|rule| rule.required)
+                    || request.headers.single("idempotency-key") != Single::None));
+        (!asks_more).then_some(PlainAdmit { granted_by: route.granted_by, limits: &route.limits })
+    }
+
+    pub(crate) fn looked_up(&mut self, found: LookedUp) {
+        match found {
+            LookedUp { credential: Some(credential), admission: Some(admission) } => {
+                self.decision.account = Some(credential.account);
+                self.admitted(admission);
+            }
+            LookedUp { credential, .. } => self.known(credential),
+        }
+    }
+
     /// Checks 2 to 4, and what is to be asked for the rest.
-    fn credential(&mut self, credential: Option<Credential>) -> State<'a> {
+    fn known(&mut self, credential: Option<Credential>) {
         let now_ms = self.request.now_ms;
         if let Some(trace) = &mut self.trace {
             trace.credential(credential.as_ref(), now_ms);
         }
         let Some(credential) = credential.filter(|credential| is_live(credential, now_ms)) else {
-            return State::Done(Decision::new(Status::InvalidToken, now_ms));
+            return self.deny(Status::InvalidToken);
         };
         let policy = self.engine.policy();
         let restricted = has_networks(&credential);
-        let mut decision = Decision::new(Status::Allowed, now_ms);
-
-        let found = policy.find_route(self.request.method, self.request.target);
-        let route = found.and_then(|id| policy.route(id));
-        decision.route = route.and(found);
-        let limits = route.map_or(&policy.unrouted_limits[..], |route| &route.limits);
-
-        let source = if restricted || limits.iter().any(Limit::needs_source) || self.trace.is_some()
-        {
-            self.source()
-        } else {
-            None
-        };
-        let inside = !restricted || source_is_allowed(&credential, source);
-        let granted = route.is_some_and(|route| route.granted_by.intersects(credential.scopes));
+        let by_source = restricted || self.limits().iter().any(Limit::needs_source);
+        if by_source || self.trace.is_some() {
+            let rules = &policy.sources;
+            let (peer, headers) = (self.request.peer, self.request.headers);
+            self.source = client_ip(peer, headers, &rules.trusted_proxies, rules.forwarded_header);
+        }
+        let inside = !restricted || source_is_allowed(&credential, self.source);
+        let granted =
+            self.route.is_some_and(|route| route.granted_by.intersects(credential.scopes));
         if let Some(trace) = &mut self.trace {
-            trace.networks(&credential, source, inside, policy.sources.shadow);
-            trace.scopes(policy, route, &credential, granted);
+            trace.networks(&credential, self.source, inside, policy.sources.shadow);
+            trace.scopes(policy, self.route, &credential, granted);
         }
-        decision.shadows.networks = !inside && policy.sources.shadow;
-        decision.account = Some(credential.account.clone());
+        self.decision.shadows.networks = !inside && policy.sources.shadow;
+        self.decision.account = Some(credential.account.clone());
+        self.credential = Some(credential);
+        self.stage = Stage::Admission;
         if !inside && !policy.sources.shadow {
-            decision.status = Status::IpNotAllowed;
+            self.decision.status = Status::IpNotAllowed;
         } else if !granted {
-            decision.status = Status::InsufficientScope;
-        }
-        let admit = match route {
-            Some(route) if decision.status == Status::Allowed => {
-                self.admit(route, credential, source, limits)
-            }
-            _ => self.observe(credential, source, limits),
-        };
-        State::Admit { admit, decision }
-    }
-
-    fn source(&self) -> Option<IpAddr> {
-        let rules = &self.engine.policy().sources;
-        client_ip(
-            self.request.peer,
-            self.request.headers,
-            &rules.trusted_proxies,
-            rules.forwarded_header,
-        )
-    }
-
-    fn admit(
-        &self,
-        route: &'a Route,
-        credential: Credential,
-        source: Option<IpAddr>,
-        limits: &'a [Limit],
-    ) -> Admit<'a> {
-        let charge = self.request.cost.or(route.charge.price).filter(|cost| *cost > Amount::ZERO);
-        Admit {
-            mode: if self.request.peek { Mode::Peek } else { Mode::Apply },
-            idempotency: self.idempotency(route),
-            sender: self.request.sender,
-            invalid: self.request.invalid.is_some(),
-            charge,
-            charge_rule: route.charge,
-            ..self.observe(credential, source, limits)
+            self.decision.status = Status::InsufficientScope;
+        } else if let Some(rule) = self.route.and_then(|route| route.idempotency) {
+            self.idempotency = self.idempotency(rule);
         }
     }
 
-    /// Asks only where the limits stand.
-    fn observe(
-        &self,
-        credential: Credential,
-        source: Option<IpAddr>,
-        limits: &'a [Limit],
-    ) -> Admit<'a> {
-        Admit {
+    fn limits(&self) -> &'a [Limit] {
+        match self.route {
+            Some(route) => &route.limits,
+            None => &self.engine.policy().unrouted_limits,
+        }
+    }
+
+    fn charge_rule(&self) -> &'a ChargeRule {
+        self.route.map_or(&ChargeRule::NONE, |route| &route.charge)
+    }
+
+    fn charge(&self) -> Option<Amount> {
+        self.request.cost.or(self.charge_rule().price).filter(|cost| *cost > Amount::ZERO)
+    }
+
+    /// Checks 5 to 10 as one question; where the request is denied already, only where its limits stand.
+    fn admit(&self) -> Option<Admit<'_>> {
+        let credential = self.credential.as_ref()?;
+        let admit = Admit {
             mode: Mode::Observe,
-            token: self.digest,
-            token_record: credential.token,
-            account: credential.account,
-            source,
-            limits,
-            idempotency: Idempotency::Absent,
+            token: &self.digest,
+            token_record: credential.token.as_deref(),
+            account: &credential.account,
+            source: self.source,
+            limits: self.limits(),
+            idempotency: &Idempotency::Absent,
             sender: None,
             invalid: false,
             charge: None,
-            charge_rule: ChargeRule::default(),
+            charge_rule: self.charge_rule(),
             detail: self.trace.is_some(),
+        };
+        if self.decision.status != Status::Allowed {
+            return Some(admit);
         }
+        Some(Admit {
+            mode: if self.request.peek { Mode::Peek } else { Mode::Apply },
+            idempotency: &self.idempotency,
+            sender: self.request.sender,
+            invalid: self.request.invalid.is_some(),
+            charge: self.charge(),
+            ..admit
+        })
     }
 
-    fn idempotency(&self, route: &Route) -> Idempotency {
-        let Some(rule) = route.idempotency else { return Idempotency::Absent };
-        let headers = self.request.headers;
-        let Some(value) = headers.value("idempotency-key", 0) else {
-            return if rule.required { Idempotency::Invalid } else { Idempotency::Absent };
+    fn idempotency(&self, rule: IdempotencyRule) -> Idempotency {
+        let value = match self.request.headers.single("idempotency-key") {
+            Single::One(value) => value,
+            Single::None if rule.required => return Idempotency::Invalid,
+            Single::None => return Idempotency::Absent,
+            Single::Repeated => return Idempotency::Invalid,
         };
-        if headers.value("idempotency-key", 1).is_some() {
-            return Idempotency::Invalid;
-        }
         let mut buffer = [0; MAX_KEY_BYTES];
         let Ok(key) = parse_key(value, &mut buffer) else { return Idempotency::Invalid };
+        let Some(route) = self.route else { return Idempotency::Absent };
         Idempotency::Key {
             claim: claim_key(&route.name, key),
             fingerprint: fingerprint(self.request.method, self.request.target, self.request.body),
@@ -248,27 +288,31 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn admitted(
-        &mut self,
-        admit: &Admit<'a>,
-        mut decision: Decision,
-        admission: Admission,
-    ) -> Decision {
-        if let Some(trace) = &mut self.trace {
-            trace.admission(admit, &admission, self.request);
+    pub(crate) fn admitted(&mut self, admission: Admission) {
+        if self.trace.is_some() {
+            let mut trace = self.trace.take();
+            if let (Some(trace), Some(admit)) = (&mut trace, self.admit()) {
+                trace.admission(&admit, &admission, self.request);
+            }
+            self.trace = trace;
         }
+        self.stage = Stage::Nothing;
+        let decision = &mut self.decision;
         decision.limit = admission.tightest;
         decision.shadows = Shadows { networks: decision.shadows.networks, ..admission.shadows };
-        if admit.mode == Mode::Observe {
-            return decision;
+        if decision.status != Status::Allowed {
+            return;
         }
         match admission.verdict {
-            AdmitVerdict::Admitted { reservation } => {
-                decision.ticket = reservation.map(|reservation| Ticket {
-                    account: admit.account.clone(),
+            AdmitVerdict::Admitted { reservation: None } => {}
+            AdmitVerdict::Admitted { reservation: Some(reservation) } => {
+                let reserved = self.charge().unwrap_or(Amount::ZERO);
+                let holds_key = matches!(self.idempotency, Idempotency::Key { .. });
+                self.decision.ticket = self.decision.account.clone().map(|account| Ticket {
+                    account,
                     reservation,
-                    reserved: admit.charge.unwrap_or(Amount::ZERO),
-                    holds_key: matches!(admit.idempotency, Idempotency::Key { .. }),
+                    reserved,
+                    holds_key,
                 });
             }
             AdmitVerdict::Replay(response) => {
@@ -285,8 +329,40 @@ impl<'a> Evaluation<'a> {
                 };
             }
         }
-        decision
     }
+
+    fn unavailable(&mut self, error: StoreError) {
+        self.decision.cause = Cause::Store(Box::new(error));
+        self.deny(Status::StoreUnavailable);
+    }
+
+    /// The decision when the store failed an admission: a denial made before it stands; else the
+    /// request passes only if the policy leaves every check open that it needed, and none of them is
+    /// about money.
+    fn without_store(&mut self, error: StoreError) {
+        self.stage = Stage::Nothing;
+        if self.decision.status != Status::Allowed {
+            return;
+        }
+        let is_open = |limit: &Limit| limit.shadow || limit.on_store_failure == FailureMode::Open;
+        let key_open = match self.idempotency {
+            Idempotency::Absent => true,
+            Idempotency::Invalid => false,
+            Idempotency::Key { rule, .. } => rule.on_store_failure == FailureMode::Open,
+        };
+        let about_money = self.charge().is_some() || self.request.sender.is_some();
+        if about_money || !key_open || !self.limits().iter().all(is_open) {
+            return self.unavailable(error);
+        }
+        if let Some(message) = self.request.invalid {
+            self.decision.cause = Cause::Invalid(message.into());
+            self.deny(Status::ValidationFailed);
+        }
+    }
+}
+
+fn error_of(outcome: Result<Outcome, StoreError>) -> StoreError {
+    outcome.err().unwrap_or(StoreError::WrongOutcome)
 }
 
 fn is_live(credential: &Credential, now_ms: u64) -> bool {
@@ -304,56 +380,5 @@ fn status_of(denial: &Denial) -> Status {
         Denial::ValidationFailed => Status::ValidationFailed,
         Denial::SpendCapExceeded { .. } => Status::SpendCapExceeded,
         Denial::InsufficientBalance { .. } => Status::InsufficientBalance,
-    }
-}
-
-fn unavailable(mut decision: Decision, outcome: Result<Outcome, StoreError>) -> Decision {
-    let error = outcome.err().unwrap_or(StoreError::WrongOutcome);
-    decision.status = Status::StoreUnavailable;
-    decision.cause = Cause::Store(Box::new(error));
-    decision
-}
-
-/// The decision when the store failed an admission: a denial made before it stands; else the request
-/// passes only if the policy leaves every check open that it needed, and none of them is about money.
-fn without_store(
-    admit: &Admit<'_>,
-    decision: Decision,
-    request: &Request<'_>,
-    outcome: Result<Outcome, StoreError>,
-) -> Decision {
-    if admit.mode == Mode::Observe {
-        return decision;
-    }
-    let limits_open = admit
-        .limits
-        .iter()
-        .all(|limit| limit.shadow || limit.on_store_failure == FailureMode::Open);
-    let key_open = match admit.idempotency {
-        Idempotency::Absent => true,
-        Idempotency::Invalid => false,
-        Idempotency::Key { rule, .. } => rule.on_store_failure == FailureMode::Open,
-    };
-    if !limits_open || !key_open || admit.charge.is_some() || request.sender.is_some() {
-        return unavailable(decision, outcome);
-    }
-    match request.invalid {
-        None => decision,
-        Some(message) => Decision {
-            status: Status::ValidationFailed,
-            cause: Cause::Invalid(message.into()),
-            ..decision
-        },
-    }
-}
-
-impl Default for ChargeRule {
-    fn default() -> Self {
-        ChargeRule {
-            price: None,
-            lease_ms: 300_000,
-            on_expiry: crate::ledger::OnExpiry::Void,
-            retention_ms: 604_800_000,
-        }
     }
 }

@@ -50,14 +50,15 @@ pub use answer::Answer;
 pub use decision::{Decision, Ticket, Verdict};
 pub use evaluate::Evaluation;
 pub use explain::{Check as ExplainedCheck, CheckResult, Explanation, TraceStep};
-pub use request::{Body, Headers, Request};
+pub use request::{Body, Headers, Request, Single};
 pub use status::{STATUS_TABLE, Status, StatusRow};
 
 // What a store is asked, and answers.
 pub use command::{
     AccountPatch, AccountSettings, AccountView, Administration, Admission, Admit, AdmitDetail,
-    AdmitVerdict, CapHolder, Command, Credential, Denial, Finish, Idempotency, LimitReport, Lookup,
-    Mode, Outcome, Refusal, Settle, Settled, Shadows, Token, TokenPatch,
+    AdmitVerdict, CapHolder, Command, Credential, Denial, Finish, Idempotency, LimitReport,
+    LookedUp, Lookup, Mode, Outcome, PlainAdmit, Refusal, Settle, Settled, Shadows, Token,
+    TokenPatch,
 };
 #[cfg(feature = "std")]
 pub use store::memory::{MemoryOptions, MemoryStore};

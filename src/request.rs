@@ -9,6 +9,26 @@ use crate::ledger::Amount;
 pub trait Headers {
     /// The `nth` value (from 0, in order of arrival) of the header `name`, which is lower-case.
     fn value(&self, name: &str, nth: usize) -> Option<&[u8]>;
+
+    /// The value of a header that may be sent only once.
+    fn single(&self, name: &str) -> Single<'_> {
+        match (self.value(name, 0), self.value(name, 1)) {
+            (None, _) => Single::None,
+            (Some(value), None) => Single::One(value),
+            (Some(_), Some(_)) => Single::Repeated,
+        }
+    }
+}
+
+/// A header that may be sent only once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Single<'a> {
+    /// It was not sent.
+    None,
+    /// Its value.
+    One(&'a [u8]),
+    /// It was sent more than once.
+    Repeated,
 }
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Headers for [(N, V)] {
@@ -18,11 +38,29 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Headers for [(N, V)] {
             .nth(nth)
             .map(|(_, value)| value.as_ref())
     }
+
+    fn single(&self, name: &str) -> Single<'_> {
+        // One pass: this is asked of every request.
+        let mut found = Single::None;
+        for (key, value) in self {
+            if key.as_ref().eq_ignore_ascii_case(name.as_bytes()) {
+                if found != Single::None {
+                    return Single::Repeated;
+                }
+                found = Single::One(value.as_ref());
+            }
+        }
+        found
+    }
 }
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const LEN: usize> Headers for [(N, V); LEN] {
     fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
         self.as_slice().value(name, nth)
+    }
+
+    fn single(&self, name: &str) -> Single<'_> {
+        self.as_slice().single(name)
     }
 }
 

@@ -61,6 +61,12 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// When to try again: as soon as the request would go through, or, if it never will, after one
+    /// window, which is all the advice there is.
+    pub(crate) fn retry_at_ms(&self, quota: &Quota, now_ms: u64) -> u64 {
+        self.retry_at_ms.unwrap_or_else(|| now_ms.saturating_add(quota.window_ms))
+    }
+
     fn until(retry_at_ms: u64) -> Self {
         Refused { retry_at_ms: (retry_at_ms <= MAX_NOW_MS).then_some(retry_at_ms) }
     }

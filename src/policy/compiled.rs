@@ -61,6 +61,8 @@ pub struct Route {
     pub(crate) granted_by: ScopeSet,
     /// Limits that apply, those that count requests first, each group by name.
     pub(crate) limits: Box<[Limit]>,
+    /// Whether any of them counts by source address.
+    pub(crate) counts_by_source: bool,
     /// Whether the route takes an idempotency key, and how.
     pub(crate) idempotency: Option<IdempotencyRule>,
     pub(crate) charge: ChargeRule,
@@ -77,6 +79,12 @@ pub struct ChargeRule {
     pub on_expiry: OnExpiry,
     /// How long the record of a finished reservation is kept, for refunds and doubled settlements.
     pub retention_ms: u64,
+}
+
+impl ChargeRule {
+    /// No price, and nothing to hold.
+    pub(crate) const NONE: ChargeRule =
+        ChargeRule { price: None, lease_ms: 0, on_expiry: OnExpiry::Void, retention_ms: 0 };
 }
 
 /// How answers are worded.

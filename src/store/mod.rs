@@ -6,7 +6,7 @@ pub(crate) mod memory;
 use alloc::boxed::Box;
 use core::future::Future;
 
-use crate::command::{Command, Outcome};
+use crate::command::{Admission, Admit, Command, LookedUp, Lookup, Outcome};
 
 /// A store that answers at once, on the caller's thread.
 ///
@@ -19,6 +19,31 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] when it could not be performed; nothing was changed then, as far as the store
     /// can tell.
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError>;
+
+    /// [`Command::Lookup`] with its own type of answer; a store may answer it more quickly than
+    /// [`perform`](Self::perform) does.
+    ///
+    /// # Errors
+    /// See [`perform`](Self::perform).
+    #[inline]
+    fn look_up(&self, lookup: &Lookup<'_>, now_ms: u64) -> Result<LookedUp, StoreError> {
+        match self.perform(&Command::Lookup(*lookup), now_ms)? {
+            Outcome::LookedUp(found) => Ok(found),
+            _ => Err(StoreError::WrongOutcome),
+        }
+    }
+
+    /// [`Command::Admit`] with its own type of answer.
+    ///
+    /// # Errors
+    /// See [`perform`](Self::perform).
+    #[inline]
+    fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
+        match self.perform(&Command::Admit(*admit), now_ms)? {
+            Outcome::Admission(admission) => Ok(admission),
+            _ => Err(StoreError::WrongOutcome),
+        }
+    }
 }
 
 /// A store that answers later. Every [`Store`] is one.
@@ -48,11 +73,27 @@ impl<S: Store + ?Sized> Store for alloc::sync::Arc<S> {
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
         (**self).perform(command, now_ms)
     }
+
+    fn look_up(&self, lookup: &Lookup<'_>, now_ms: u64) -> Result<LookedUp, StoreError> {
+        (**self).look_up(lookup, now_ms)
+    }
+
+    fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
+        (**self).admit(admit, now_ms)
+    }
 }
 
 impl<S: Store + ?Sized> Store for &S {
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
         (**self).perform(command, now_ms)
+    }
+
+    fn look_up(&self, lookup: &Lookup<'_>, now_ms: u64) -> Result<LookedUp, StoreError> {
+        (**self).look_up(lookup, now_ms)
+    }
+
+    fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
+        (**self).admit(admit, now_ms)
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn administer<R: Records>(
             with_account(records, account, |records, account| {
                 let wallet = records.wallet(account)?;
                 let settings = records.settings(account)?;
-                Ok(Ok(Outcome::Account(AccountView { wallet, settings })))
+                Ok(Ok(Outcome::Account(Box::new(AccountView { wallet, settings }))))
             })
         }
         Administration::ListTokens { account } => {

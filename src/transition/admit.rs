@@ -14,6 +14,11 @@ use crate::ledger::{
     Amount, CountedIn, Reservation, ReservationId, ReservationState, Spend, SpendCap, Wallet,
 };
 use crate::limit::{Cell, CellKey, Check, Counts, Limit, Quota, Subject, check, expires_ms};
+#[cfg(feature = "std")]
+use crate::limit::{
+    TokenQuota,
+    gcra::{self, Rate},
+};
 use crate::policy::MAX_LIMITS_PER_ROUTE;
 use crate::transition::{Change, Changes, Records, expire_account};
 
@@ -35,7 +40,7 @@ pub fn admit<R: Records>(
         admit.charge.is_some() || matches!(admit.idempotency, Idempotency::Key { .. });
     if admit.mode != Mode::Observe && touches_account {
         // What fell due is over, whether or not a sweep came by: it neither holds money nor a key.
-        expire_account(records, &admit.account, now_ms)?;
+        expire_account(records, admit.account, now_ms)?;
     }
     let detail = if admit.detail { Some(limits.detail(records, admit, now_ms)?) } else { None };
     let (verdict, counted) = if admit.mode == Mode::Observe {
@@ -109,7 +114,7 @@ fn before_executions<R: Records>(
     now_ms: u64,
 ) -> Result<Option<AdmitVerdict>, R::Error> {
     let denied = |denial| Ok(Some(AdmitVerdict::Denied(denial)));
-    match admit.idempotency {
+    match *admit.idempotency {
         Idempotency::Absent => {}
         Idempotency::Invalid => return denied(Denial::KeyInvalid),
         Idempotency::Key { claim: key, fingerprint, rule } => {
@@ -125,7 +130,7 @@ fn before_executions<R: Records>(
         }
     }
     if let Some(sender) = admit.sender {
-        let settings = records.settings(&admit.account)?;
+        let settings = records.settings(admit.account)?;
         if !settings.senders.iter().any(|approved| **approved == *sender) {
             return denied(Denial::SenderNotApproved);
         }
@@ -142,7 +147,7 @@ fn live_claim<R: Records>(
     key: &ClaimKey,
     now_ms: u64,
 ) -> Result<Option<Claim>, R::Error> {
-    Ok(records.claim(&admit.account, key)?.filter(|claim| claim.expires_ms > now_ms))
+    Ok(records.claim(admit.account, key)?.filter(|claim| claim.expires_ms > now_ms))
 }
 
 /// The limits of a request, each checked against its cell.
@@ -154,8 +159,7 @@ type Cells = ArrayVec<(CellKey, Cell, u64), MAX_LIMITS_PER_ROUTE>;
 
 impl<'a> Checked<'a> {
     fn read<R: Records>(records: &mut R, admit: &Admit<'a>, now_ms: u64) -> Result<Self, R::Error> {
-        let subject =
-            Subject { token: &admit.token, account: &admit.account, source: admit.source };
+        let subject = Subject { token: admit.token, account: admit.account, source: admit.source };
         let mut limits = ArrayVec::new();
         for limit in admit.limits {
             let quota = limit.quota_for(admit.own_quota());
@@ -176,8 +180,7 @@ impl<'a> Checked<'a> {
             if limit.shadow || limit.counts != counts {
                 continue;
             }
-            let retry_at_ms =
-                refused.retry_at_ms.unwrap_or_else(|| now_ms.saturating_add(quota.window_ms));
+            let retry_at_ms = refused.retry_at_ms(quota, now_ms);
             if latest.is_none_or(|(_, earlier)| retry_at_ms > earlier) {
                 latest = Some((index, retry_at_ms));
             }
@@ -234,11 +237,11 @@ impl<'a> Checked<'a> {
                 .limits
                 .push((report, check.verdict.map(|_| ()).map_err(|refused| refused.retry_at_ms)));
         }
-        let settings = records.settings(&admit.account)?;
-        let wallet = records.wallet(&admit.account)?;
+        let settings = records.settings(admit.account)?;
+        let wallet = records.wallet(admit.account)?;
         detail.available = wallet.available();
-        if let Some(token) = &admit.token_record {
-            let spend = records.token_spend(&admit.account, &token.spends_as(&admit.token))?;
+        if let Some(token) = admit.token_record {
+            let spend = records.token_spend(admit.account, &token.spends_as(admit.token))?;
             for cap in &token.spend_caps {
                 detail.spend_caps.push((CapHolder::Token, *cap, spend.within(cap.per, now_ms)));
             }
@@ -268,11 +271,11 @@ impl Money {
         now_ms: u64,
     ) -> Result<Result<Option<Self>, Denial>, R::Error> {
         let Some(charge) = admit.charge else { return Ok(Ok(None)) };
-        let token = admit.token_record.as_deref();
-        let spends_as = token.map_or(admit.token, |token| token.spends_as(&admit.token));
-        let token_spend = records.token_spend(&admit.account, &spends_as)?;
-        let mut wallet = records.wallet(&admit.account)?;
-        let settings = records.settings(&admit.account)?;
+        let token = admit.token_record;
+        let spends_as = token.map_or(*admit.token, |token| token.spends_as(admit.token));
+        let token_spend = records.token_spend(admit.account, &spends_as)?;
+        let mut wallet = records.wallet(admit.account)?;
+        let settings = records.settings(admit.account)?;
 
         let token_caps = token.map_or(&[][..], |token| &token.spend_caps);
         for (holder, caps, spend) in [
@@ -342,7 +345,7 @@ fn apply_all<R: Records>(
         return Ok(None);
     }
     let cells = limits.cells(Counted::All);
-    let key = match admit.idempotency {
+    let key = match *admit.idempotency {
         Idempotency::Key { claim, fingerprint, rule } => Some((claim, fingerprint, rule)),
         _ => None,
     };
@@ -353,7 +356,7 @@ fn apply_all<R: Records>(
     let money = match money {
         Some(money) => money,
         None => Money {
-            wallet: records.wallet(&admit.account)?,
+            wallet: records.wallet(admit.account)?,
             token_spend: None,
             account_counted: CountedIn::default(),
             token_counted: CountedIn::default(),
@@ -376,7 +379,7 @@ fn apply_all<R: Records>(
     };
     let reservation = Reservation {
         amount,
-        token: money.token_spend.map_or(admit.token, |(spends_as, _)| spends_as),
+        token: money.token_spend.map_or(*admit.token, |(spends_as, _)| spends_as),
         account_counted: money.account_counted,
         token_counted: money.token_counted,
         lease_until_ms,
@@ -386,7 +389,7 @@ fn apply_all<R: Records>(
         state: ReservationState::Held,
     };
     records.commit(Changes {
-        account: Some(&admit.account),
+        account: Some(admit.account),
         cells: &cells,
         wallet: Some(wallet),
         token_spend: money.token_spend,
@@ -400,42 +403,32 @@ fn apply_all<R: Records>(
 /// The admission of a request that only one GCRA limit holds back, whose cell is `tat_ns` (0: whole).
 /// Gives the cell's next value too. The same as [`admit`] for such a request, and quicker.
 #[cfg(feature = "std")] // the memory store's
+#[inline]
 pub(crate) fn admit_one_gcra(
-    admit: &Admit<'_>,
     limit: &Limit,
+    own_quota: Option<TokenQuota>,
     tat_ns: u64,
     now_ms: u64,
 ) -> (Admission, u64) {
-    let quota = limit.quota_for(admit.own_quota());
-    let cell = (tat_ns != 0).then_some(Cell::Gcra(crate::limit::GcraCell { tat_ns }));
-    let checked = check(limit.algorithm, &quota, cell.as_ref(), now_ms, limit.cost);
-    let report = |left| (!limit.shadow).then_some(LimitReport { limit: 0, quota, left });
-    match checked.verdict {
-        Ok(Cell::Gcra(next)) => {
-            let verdict = AdmitVerdict::Admitted { reservation: None };
-            let tightest = report(checked.after);
-            (
-                Admission { verdict, tightest, shadows: Shadows::default(), detail: None },
-                next.tat_ns,
-            )
+    let quota = limit.quota_for(own_quota);
+    let rate = Rate::of(&quota);
+    let report = |tat_ns| {
+        let left = gcra::left(rate, tat_ns, now_ms);
+        (!limit.shadow).then_some(LimitReport { limit: 0, quota, left })
+    };
+    let mut shadows = Shadows::default();
+    let (verdict, tat_ns) = match gcra::admit(rate, tat_ns, now_ms, limit.cost) {
+        Ok(next_ns) => (AdmitVerdict::Admitted { reservation: None }, next_ns),
+        Err(_) if limit.shadow => {
+            shadows.limits = 1;
+            (AdmitVerdict::Admitted { reservation: None }, tat_ns)
         }
-        _ => {
-            let mut limits = ArrayVec::new();
-            let key = CellKey { limit: limit.id, partition: *admit.token.as_bytes() };
-            let _ = limits.try_push((limit, quota, key, checked));
-            let limits = Checked { limits };
-            let shadows = limits.shadows();
-            let denial = limits
-                .refusal(Counts::Requests, now_ms)
-                .or_else(|| limits.refusal(Counts::Executions, now_ms));
-            let verdict = match denial {
-                Some(denial) => AdmitVerdict::Denied(denial),
-                None => AdmitVerdict::Admitted { reservation: None },
-            };
-            let tightest = limits.tightest(None, Counted::Nothing);
-            (Admission { verdict, tightest, shadows, detail: None }, tat_ns)
+        Err(refused) => {
+            let retry_at_ms = refused.retry_at_ms(&quota, now_ms);
+            (AdmitVerdict::Denied(Denial::RateLimited { limit: 0, retry_at_ms }), tat_ns)
         }
-    }
+    };
+    (Admission { verdict, tightest: report(tat_ns), shadows, detail: None }, tat_ns)
 }
 
 /// What is replayed for an execution that was settled without its response.

@@ -21,7 +21,8 @@ pub use crate::ledger::MAX_REFUNDS;
 
 use crate::MAX_NOW_MS;
 use crate::command::{
-    AccountSettings, Administration, Command, Credential, Lookup, Outcome, Refusal, Settled, Token,
+    AccountSettings, Administration, Admit, Command, Credential, LookedUp, Lookup, Outcome,
+    Refusal, Settled, Token,
 };
 use crate::idempotency::{Claim, ClaimKey};
 use crate::ledger::{AccountId, AccountRef, Reservation, ReservationId, Spend, Wallet};
@@ -159,14 +160,14 @@ pub fn perform<R: Records>(
         return Ok(Outcome::Refused(Refusal::ClockOutOfRange));
     }
     match command {
-        Command::Lookup(lookup) => Ok(Outcome::Credential(look_up(records, lookup)?)),
+        Command::Lookup(lookup) => Ok(Outcome::LookedUp(look_up(records, lookup, now_ms)?)),
         Command::Admit(request) => Ok(Outcome::Admission(admit(records, request, now_ms)?)),
         Command::Settle(settle) => {
             let finished = settle::finish(
                 records,
                 settle.account,
                 settle.reservation,
-                &settle.finish,
+                settle.finish,
                 settle::By::Host,
                 now_ms,
             )?;
@@ -200,11 +201,22 @@ fn settled(finished: Result<Settled, Refusal>) -> Outcome {
 fn look_up<R: Records>(
     records: &mut R,
     lookup: &Lookup<'_>,
-) -> Result<Option<Credential>, R::Error> {
-    let Some(token) = records.token(lookup.digest)? else { return Ok(None) };
-    let Some(account) = records.find_account(&token.account)? else { return Ok(None) };
+    now_ms: u64,
+) -> Result<LookedUp, R::Error> {
+    let Some(token) = records.token(lookup.digest)? else { return Ok(LookedUp::default()) };
+    let Some(account) = records.find_account(&token.account)? else {
+        return Ok(LookedUp::default());
+    };
     let settings = records.settings(&account)?;
-    Ok(Some(credential(token, account, settings, lookup.scopes)))
+    let credential = credential(token, account, settings, lookup.scopes);
+    let admission = match lookup.plain.filter(|plain| plain.suits(&credential)) {
+        Some(plain) => {
+            let request = Admit::limits_only(lookup.digest, &credential.account, plain.limits);
+            Some(admit(records, &request, now_ms)?)
+        }
+        None => None,
+    };
+    Ok(LookedUp { credential: Some(credential), admission })
 }
 
 /// The credential of a token record.

@@ -12,6 +12,7 @@ use core::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::idempotency::IdempotencyRule;
+use crate::limit::Limit;
 use crate::policy::compiled::{
     AnswerRules, ChargeRule, CompiledPolicy, Route, RouteId, SourceRules,
 };
@@ -54,12 +55,16 @@ pub(super) fn build(config: &PolicyConfig, problems: &mut Problems) -> CompiledP
     limits::check_number(&limits, &patterns, problems);
 
     let granted = granted(config, &scopes);
-    let route = |name: &&str| Route {
-        name: Box::from(*name),
-        granted_by: granted.get(name).copied().unwrap_or_default(),
-        limits: limits::of_route(config, &limits, name),
-        idempotency: idempotency(config, name),
-        charge: charge(config, name),
+    let route = |name: &&str| {
+        let limits = limits::of_route(config, &limits, name);
+        Route {
+            name: Box::from(*name),
+            granted_by: granted.get(name).copied().unwrap_or_default(),
+            counts_by_source: limits.iter().any(Limit::needs_source),
+            limits,
+            idempotency: idempotency(config, name),
+            charge: charge(config, name),
+        }
     };
     CompiledPolicy {
         token_format: config.tokens.format,

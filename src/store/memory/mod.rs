@@ -8,7 +8,9 @@ mod view;
 use alloc::sync::Arc;
 
 use crate::MAX_NOW_MS;
-use crate::command::{Administration, Admit, Command, Credential, Lookup, Mode, Outcome, Refusal};
+use crate::command::{
+    Administration, Admission, Admit, Command, Credential, LookedUp, Lookup, Mode, Outcome, Refusal,
+};
 use crate::store::{Store, StoreError};
 use crate::transition::{self, perform};
 
@@ -74,38 +76,18 @@ impl MemoryStore {
         }
     }
 
-    fn look_up(&self, lookup: &Lookup<'_>) -> Option<Credential> {
-        let found = self.tokens.look_up(lookup)?;
-        let account = crate::AccountRef::Slot(found.account);
-        let settings = if self.accounts.has_networks(found.account) {
-            self.accounts.get(found.account).map(|account| Arc::clone(&account.lock().settings))
-        } else {
-            None
-        };
-        Some(Credential {
-            account,
-            scopes: found.scopes,
-            revoked: found.revoked,
-            token: found.record,
-            settings,
-        })
-    }
-
-    fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
-        if let Some(admission) = self.tokens.admit_carried(admit, now_ms) {
-            return Ok(Outcome::Admission(admission));
-        }
+    fn admit_view(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
         let mut view = View::new(self, now_ms);
-        view.lock_tokens(&[&admit.token]);
+        view.lock_tokens(&[admit.token]);
         let needs_account = admit.charge.is_some()
             || admit.sender.is_some()
             || admit.detail
             || matches!(admit.idempotency, crate::command::Idempotency::Key { .. });
         if needs_account && admit.mode != Mode::Observe {
-            view.lock_account(&admit.account);
+            view.lock_account(admit.account);
         }
         view.lock_cells(admit);
-        transition::admit(&mut view, admit, now_ms).map(Outcome::Admission)
+        transition::admit(&mut view, admit, now_ms)
     }
 
     /// Ends what is due in every account that has something due, and reclaims cells.
@@ -162,11 +144,38 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    #[inline]
+    fn look_up(&self, lookup: &Lookup<'_>, now_ms: u64) -> Result<LookedUp, StoreError> {
+        let plain = lookup.plain.filter(|_| now_ms <= MAX_NOW_MS);
+        let found = self.tokens.look_up(&Lookup { plain, ..*lookup }, now_ms, &self.accounts);
+        let Some((found, admission)) = found else { return Ok(LookedUp::default()) };
+        let settings = if found.has_networks {
+            self.accounts.get(found.account).map(|account| Arc::clone(&account.lock().settings))
+        } else {
+            None
+        };
+        let credential = Credential {
+            account: crate::AccountRef::Slot(found.account),
+            scopes: found.scopes,
+            revoked: found.revoked,
+            token: found.record,
+            settings,
+        };
+        Ok(LookedUp { credential: Some(credential), admission })
+    }
+
+    #[inline]
+    fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
+        match self.tokens.admit_carried(admit, now_ms) {
+            Some(admission) => Ok(admission),
+            None => self.admit_view(admit, now_ms),
+        }
+    }
+
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
         match command {
-            Command::Lookup(lookup) => Ok(Outcome::Credential(self.look_up(lookup))),
-            Command::Admit(admit) if now_ms <= MAX_NOW_MS => self.admit(admit, now_ms),
-            Command::Admit(_) => Ok(Outcome::Refused(Refusal::ClockOutOfRange)),
+            Command::Lookup(lookup) => self.look_up(lookup, now_ms).map(Outcome::LookedUp),
+            Command::Admit(admit) => self.admit(admit, now_ms).map(Outcome::Admission),
             Command::Settle(settle) => {
                 let mut view = View::new(self, now_ms);
                 view.lock_account(settle.account);

@@ -8,10 +8,12 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use crate::command::{Admission, Admit, Lookup, Token};
+use crate::command::{Admission, Admit, Lookup, PlainAdmit, Token};
 use crate::limit::{Algorithm, Cell, CellKey, GcraCell, Limit, Partition};
 use crate::policy::{ScopeSet, ScopeTable};
+use crate::store::memory::accounts::Accounts;
 use crate::token::TokenDigest;
+use crate::transition::admit_one_gcra;
 
 const SHARDS: usize = 1024;
 
@@ -59,6 +61,7 @@ pub(super) struct Found {
     pub(super) scopes: ScopeSet,
     pub(super) revoked: bool,
     pub(super) record: Option<Arc<Token>>,
+    pub(super) has_networks: bool,
 }
 
 impl Tokens {
@@ -79,7 +82,15 @@ impl Tokens {
         self.shards.get(shard).map(Mutex::lock)
     }
 
-    pub(super) fn look_up(&self, lookup: &Lookup<'_>) -> Option<Found> {
+    /// Finds a token, and admits its request at once where the look-up asks for it and one limit, which
+    /// the token carries, is all that could hold it back: one lock, one cache line.
+    #[inline]
+    pub(super) fn look_up(
+        &self,
+        lookup: &Lookup<'_>,
+        now_ms: u64,
+        accounts: &Accounts,
+    ) -> Option<(Found, Option<Admission>)> {
         let mut shard = self.lock(Self::shard_of(lookup.digest))?;
         let TokenShard { slots, scope_tables } = &mut *shard;
         let slot = find_mut(slots, lookup.digest)?;
@@ -88,12 +99,26 @@ impl Tokens {
             slot.scopes = self.scopes_in(slot, lookup.scopes);
             slot.scope_table = number_of(scope_tables, lookup.scopes.id());
         }
-        Some(Found {
+        let found = Found {
             account: slot.account,
             scopes: slot.scopes,
             revoked: slot.revoked,
             record: slot.record.clone(),
-        })
+            has_networks: accounts.has_networks(slot.account),
+        };
+        let admission = match lookup.plain {
+            Some(PlainAdmit { granted_by, limits: [limit] })
+                if found.is_plain()
+                    && granted_by.intersects(found.scopes)
+                    && self.carries(limit) =>
+            {
+                let (admission, tat_ns) = admit_one_gcra(limit, None, slot.tat_ns, now_ms);
+                slot.tat_ns = tat_ns;
+                Some(admission)
+            }
+            _ => None,
+        };
+        Some((found, admission))
     }
 
     fn scopes_in(&self, slot: &Slot, table: &ScopeTable) -> ScopeSet {
@@ -150,10 +175,9 @@ impl Tokens {
         if !admit.asks_limits_only() || !self.carries(limit) {
             return None;
         }
-        let mut shard = self.lock(Self::shard_of(&admit.token))?;
-        let slot = find_mut(&mut shard.slots, &admit.token)?;
-        let (admission, tat_ns) =
-            crate::transition::admit_one_gcra(admit, limit, slot.tat_ns, now_ms);
+        let mut shard = self.lock(Self::shard_of(admit.token))?;
+        let slot = find_mut(&mut shard.slots, admit.token)?;
+        let (admission, tat_ns) = admit_one_gcra(limit, admit.own_quota(), slot.tat_ns, now_ms);
         slot.tat_ns = tat_ns;
         Some(admission)
     }
@@ -241,6 +265,12 @@ impl Tokens {
                 shard.slots.insert_unique(hash, slot, |slot| hash_of(&slot.digest));
             }
         }
+    }
+}
+
+impl Found {
+    fn is_plain(&self) -> bool {
+        !self.revoked && !self.has_networks && self.record.is_none()
     }
 }
 

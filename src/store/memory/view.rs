@@ -59,8 +59,7 @@ impl<'s> View<'s> {
 
     /// Locks the shards of the cells that tokens do not carry.
     pub(super) fn lock_cells(&mut self, admit: &Admit<'_>) {
-        let subject =
-            Subject { token: &admit.token, account: &admit.account, source: admit.source };
+        let subject = Subject { token: admit.token, account: admit.account, source: admit.source };
         let mut shards: ArrayVec<usize, MAX_LIMITS_PER_ROUTE> = ArrayVec::new();
         for limit in admit.limits {
             // Asking also makes tokens carry the first limit that they can.

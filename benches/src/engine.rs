@@ -1,0 +1,90 @@
+//! tollgate, as a host calls it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use tollgate::{
+    AccountId, AccountPatch, Admin, Amount, Body, Engine, Finish, MemoryStore, Request,
+    RouteIdempotency, StoredResponse, TokenPatch, Verdict, preset,
+};
+
+use crate::composed::KEEP_MS;
+use crate::{BODY, START_MS, TOKENS_PER_ACCOUNT, Tokens, token};
+
+/// The engine with the `sms-gateway` preset over the memory store.
+#[derive(Debug)]
+pub struct Tollgate {
+    engine: Engine,
+    store: MemoryStore,
+    response: Arc<StoredResponse>,
+}
+
+impl Tollgate {
+    #[must_use]
+    pub fn new(tokens: usize) -> Self {
+        let mut policy = preset("sms-gateway").expect("a preset");
+        for route in policy.routes.values_mut() {
+            if let Some(RouteIdempotency::Switch(_)) = route.idempotency {
+                route.lease_ms = Some(KEEP_MS);
+            }
+        }
+        policy.idempotency.retention_ms = KEEP_MS;
+        policy.reservations.retention_ms = KEEP_MS;
+        let engine = Engine::new(policy.compile().expect("the preset compiles"));
+        let store = MemoryStore::default();
+        let admin = Admin::new(&store);
+        let scopes: Vec<Box<str>> =
+            engine.policy().scopes().names().iter().map(|name| name.clone()).collect();
+        for index in 0..tokens {
+            let account = AccountId::new(&format!("account-{:07}", index / TOKENS_PER_ACCOUNT));
+            let account = account.expect("a valid id");
+            if index % TOKENS_PER_ACCOUNT == 0 {
+                let settings = AccountPatch::default();
+                admin.put_account(&account, Amount(1 << 60), settings, START_MS).expect("room");
+            }
+            let settings = TokenPatch { scopes: Some(scopes.clone()), ..TokenPatch::default() };
+            let digest = engine.digest(&token(index));
+            admin.put_token(&digest, &account, settings, START_MS).expect("room");
+        }
+        let response = StoredResponse {
+            status: 201,
+            headers: [("content-type".into(), b"application/json".as_slice().into())].into(),
+            body: Some(br#"{"id":"msg_1","status":"queued"}"#.as_slice().into()),
+        };
+        Tollgate { engine, store, response: Arc::new(response) }
+    }
+
+    #[inline]
+    pub fn get(&self, tokens: &mut Tokens) -> bool {
+        let (_, value, now_ms) = tokens.next();
+        let headers: [(&[u8], &[u8]); 3] =
+            [(b"host", b"api.example"), (b"authorization", value), (b"accept", b"*/*")];
+        let request = Request {
+            peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            ..Request::new(b"GET", b"/messages", now_ms).with_headers(&headers)
+        };
+        self.engine.decide(&self.store, &request).verdict() == Verdict::Allow
+    }
+
+    /// The whole cycle: claim, hold, settle with a response that is kept.
+    #[inline]
+    pub fn post(&self, tokens: &mut Tokens, key: &[u8; 24]) -> bool {
+        let (_, value, now_ms) = tokens.next();
+        let headers: [(&[u8], &[u8]); 4] = [
+            (b"host", b"api.example"),
+            (b"authorization", value),
+            (b"content-type", b"application/json"),
+            (b"idempotency-key", key),
+        ];
+        let request = Request {
+            peer: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            body: Body::Bytes(BODY),
+            cost: Some(Amount(5)),
+            ..Request::new(b"POST", b"/sms/send", now_ms).with_headers(&headers)
+        };
+        let decision = self.engine.decide(&self.store, &request);
+        let Some(ticket) = decision.ticket() else { return false };
+        let finish = Finish::Settle { amount: None, response: Some(Arc::clone(&self.response)) };
+        self.engine.finish(&self.store, ticket, finish, now_ms + 1).is_ok()
+    }
+}
