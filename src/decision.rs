@@ -61,6 +61,7 @@ pub(crate) enum Cause {
 }
 
 impl Decision {
+    #[inline]
     pub(crate) fn new(status: Status, now_ms: u64) -> Self {
         Decision {
             status,

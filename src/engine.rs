@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use crate::answer::{Answer, allowed_headers, answer};
 use crate::command::{Command, Finish, Outcome, Refusal, Settle, Settled};
 use crate::decision::{Decision, Ticket};
-use crate::evaluate::Evaluation;
+use crate::evaluate::{Evaluation, decide};
 use crate::explain::{Explanation, Trace};
 use crate::policy::CompiledPolicy;
 use crate::request::Request;
@@ -58,15 +58,14 @@ impl Engine {
 
     /// Begins to decide a request; the host asks the store itself.
     #[must_use]
+    #[inline]
     pub fn evaluate<'a>(&'a self, request: &'a Request<'a>) -> Evaluation<'a> {
         Evaluation::new(self, request, None)
     }
 
     /// Decides a request.
     pub fn decide<S: Store + ?Sized>(&self, store: &S, request: &Request<'_>) -> Decision {
-        let mut evaluation = self.evaluate(request);
-        evaluation.run(store);
-        evaluation.into_decision()
+        decide(self, store, request)
     }
 
     /// Decides a request on a store that answers later.

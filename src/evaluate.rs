@@ -17,7 +17,7 @@ use crate::explain::Trace;
 use crate::idempotency::{IdempotencyRule, MAX_KEY_BYTES, claim_key, fingerprint, parse_key};
 use crate::ledger::Amount;
 use crate::limit::{FailureMode, Limit};
-use crate::policy::{ChargeRule, Route};
+use crate::policy::{ChargeRule, Route, RouteId};
 use crate::request::{Request, Single};
 use crate::status::Status;
 use crate::store::{Store, StoreError};
@@ -40,11 +40,10 @@ use crate::token::{TokenDigest, digest};
 pub struct Evaluation<'a> {
     engine: &'a Engine,
     request: &'a Request<'a>,
-    digest: TokenDigest,
+    facts: Facts<'a>,
     stage: Stage,
     /// What the store told of the token.
     credential: Option<Credential>,
-    route: Option<&'a Route>,
     source: Option<IpAddr>,
     idempotency: Idempotency,
     /// The decision so far. When an admission only observes, its status is the denial already.
@@ -60,42 +59,139 @@ enum Stage {
     Nothing,
 }
 
+/// What a request says before any store is asked.
+#[derive(Clone, Copy, Debug)]
+struct Facts<'a> {
+    digest: TokenDigest,
+    found: Option<RouteId>,
+    route: Option<&'a Route>,
+}
+
+impl<'a> Facts<'a> {
+    #[inline]
+    fn new(engine: &'a Engine, request: &Request<'_>, text: &[u8]) -> Self {
+        let policy = engine.policy();
+        let found = policy.find_route(request.method, request.target);
+        let route = found.and_then(|id| policy.route(id));
+        Facts { digest: digest(text, engine.pepper()), found, route }
+    }
+
+    #[inline]
+    fn look_up<'s>(&'s self, engine: &'s Engine, plain: Option<PlainAdmit<'s>>) -> Lookup<'s> {
+        Lookup { digest: &self.digest, scopes: &engine.policy().scopes, plain }
+    }
+
+    fn charge(&self, request: &Request<'_>) -> Option<Amount> {
+        let price = self.route.and_then(|route| route.charge.price);
+        request.cost.or(price).filter(|cost| *cost > Amount::ZERO)
+    }
+
+    /// What can be admitted together with the look-up: a request that only limits can hold back.
+    #[inline]
+    fn plain(&self, request: &Request<'_>) -> Option<PlainAdmit<'a>> {
+        let route = self.route.filter(|route| !route.counts_by_source)?;
+        let takes_key = route.idempotency.is_some_and(|rule| {
+            rule.required || request.headers.single("idempotency-key") != Single::None
+        });
+        let asks_more = takes_key
+            || request.peek
+            || request.invalid.is_some()
+            || request.sender.is_some()
+            || self.charge(request).is_some();
+        (!asks_more).then_some(PlainAdmit { granted_by: route.granted_by, limits: &route.limits })
+    }
+}
+
+/// Decides a request on a store that answers at once. The same as the loop over
+/// [`Evaluation::command`], but what needs no more than its look-up never becomes an evaluation: that
+/// is most requests, and building one takes as long as answering them.
+#[inline]
+pub(crate) fn decide<S: Store + ?Sized>(
+    engine: &Engine,
+    store: &S,
+    request: &Request<'_>,
+) -> Decision {
+    let now_ms = request.now_ms;
+    let text = match presented(engine, request) {
+        Ok(text) => text,
+        Err(status) => return Decision::new(status, now_ms),
+    };
+    let facts = Facts::new(engine, request, text);
+    let found = match store.look_up(&facts.look_up(engine, facts.plain(request)), now_ms) {
+        Ok(LookedUp {
+            credential: Some(Credential { account, .. }),
+            admission:
+                Some(Admission { verdict: AdmitVerdict::Admitted { .. }, tightest, shadows, .. }),
+        }) => {
+            let (route, account) = (facts.found, Some(account));
+            let decision = Decision::new(Status::Allowed, now_ms);
+            return Decision { route, account, limit: tightest, shadows, ..decision };
+        }
+        found => found,
+    };
+    let mut evaluation = Evaluation::with_facts(engine, request, facts, None);
+    match found {
+        Ok(found) => evaluation.looked_up(found),
+        Err(error) => evaluation.unavailable(error),
+    }
+    evaluation.run(store);
+    evaluation.into_decision()
+}
+
+/// The token text of a request, or why there is none to look up.
+#[inline]
+fn presented<'r>(engine: &Engine, request: &Request<'r>) -> Result<&'r [u8], Status> {
+    match bearer(request.headers, engine.policy().token_format) {
+        _ if request.now_ms > MAX_NOW_MS => Err(Status::StoreUnavailable),
+        Bearer::Missing => Err(Status::MissingToken),
+        Bearer::Malformed => Err(Status::InvalidToken),
+        Bearer::Token(text) => Ok(text),
+    }
+}
+
 impl<'a> Evaluation<'a> {
     pub(crate) fn new(
         engine: &'a Engine,
         request: &'a Request<'a>,
-        trace: Option<Box<Trace>>,
+        mut trace: Option<Box<Trace>>,
     ) -> Self {
-        let policy = engine.policy();
-        let found = bearer(request.headers, policy.token_format);
-        let mut evaluation = Evaluation {
-            engine,
-            request,
-            digest: TokenDigest::new([0; 32]),
-            stage: Stage::Nothing,
-            credential: None,
-            route: None,
-            source: None,
-            idempotency: Idempotency::Absent,
-            decision: Decision::new(Status::Allowed, request.now_ms),
-            trace,
-        };
-        if let Some(trace) = &mut evaluation.trace {
-            trace.bearer(&found, policy.token_format);
+        if let Some(trace) = &mut trace {
+            let format = engine.policy().token_format;
+            trace.bearer(&bearer(request.headers, format), format);
         }
-        match found {
-            _ if request.now_ms > MAX_NOW_MS => evaluation.deny(Status::StoreUnavailable),
-            Bearer::Missing => evaluation.deny(Status::MissingToken),
-            Bearer::Malformed => evaluation.deny(Status::InvalidToken),
-            Bearer::Token(text) => {
-                evaluation.digest = digest(text, engine.pepper());
-                evaluation.stage = Stage::Credential;
-                let found = policy.find_route(request.method, request.target);
-                evaluation.decision.route = found;
-                evaluation.route = found.and_then(|id| policy.route(id));
+        match presented(engine, request) {
+            Ok(text) => {
+                Self::with_facts(engine, request, Facts::new(engine, request, text), trace)
+            }
+            Err(status) => {
+                let none = TokenDigest::new([0; 32]);
+                let facts = Facts { digest: none, found: None, route: None };
+                let mut evaluation = Self::with_facts(engine, request, facts, trace);
+                evaluation.deny(status);
+                evaluation
             }
         }
-        evaluation
+    }
+
+    fn with_facts(
+        engine: &'a Engine,
+        request: &'a Request<'a>,
+        facts: Facts<'a>,
+        trace: Option<Box<Trace>>,
+    ) -> Self {
+        let mut decision = Decision::new(Status::Allowed, request.now_ms);
+        decision.route = facts.found;
+        Evaluation {
+            engine,
+            request,
+            facts,
+            stage: Stage::Credential,
+            credential: None,
+            source: None,
+            idempotency: Idempotency::Absent,
+            decision,
+            trace,
+        }
     }
 
     fn deny(&mut self, status: Status) {
@@ -147,6 +243,7 @@ impl<'a> Evaluation<'a> {
     /// The decision. Before [`command`](Self::command) gives `None` it is a denial with
     /// `store_unavailable`.
     #[must_use]
+    #[inline]
     pub fn into_decision(mut self) -> Decision {
         if self.stage != Stage::Nothing {
             self.deny(Status::StoreUnavailable);
@@ -159,27 +256,13 @@ impl<'a> Evaluation<'a> {
         (self.into_decision(), trace)
     }
 
-    pub(crate) fn look_up(&self) -> Lookup<'_> {
-        let scopes = &self.engine.policy().scopes;
-        Lookup { digest: &self.digest, scopes, plain: self.plain() }
+    fn look_up(&self) -> Lookup<'_> {
+        // A trace wants to see every check: it takes the long way.
+        let plain = if self.trace.is_some() { None } else { self.facts.plain(self.request) };
+        self.facts.look_up(self.engine, plain)
     }
 
-    /// What can be admitted together with the look-up: a request that only limits can hold back.
-    fn plain(&self) -> Option<PlainAdmit<'a>> {
-        let route = self.route.filter(|route| !route.counts_by_source)?;
-        let request = self.request;
-        let asks_more = request.peek
-            || request.invalid.is_some()
-            || request.sender.is_some()
-            || self.trace.is_some()
-            || self.charge().is_some()
-            || (route.idempotency.is_some()
-                && (route.idempotency.is_some_and(|rule| rule.required)
-                    || request.headers.single("idempotency-key") != Single::None));
-        (!asks_more).then_some(PlainAdmit { granted_by: route.granted_by, limits: &route.limits })
-    }
-
-    pub(crate) fn looked_up(&mut self, found: LookedUp) {
+    fn looked_up(&mut self, found: LookedUp) {
         match found {
             LookedUp { credential: Some(credential), admission: Some(admission) } => {
                 self.decision.account = Some(credential.account);
@@ -208,10 +291,10 @@ impl<'a> Evaluation<'a> {
         }
         let inside = !restricted || source_is_allowed(&credential, self.source);
         let granted =
-            self.route.is_some_and(|route| route.granted_by.intersects(credential.scopes));
+            self.facts.route.is_some_and(|route| route.granted_by.intersects(credential.scopes));
         if let Some(trace) = &mut self.trace {
             trace.networks(&credential, self.source, inside, policy.sources.shadow);
-            trace.scopes(policy, self.route, &credential, granted);
+            trace.scopes(policy, self.facts.route, &credential, granted);
         }
         self.decision.shadows.networks = !inside && policy.sources.shadow;
         self.decision.account = Some(credential.account.clone());
@@ -221,24 +304,24 @@ impl<'a> Evaluation<'a> {
             self.decision.status = Status::IpNotAllowed;
         } else if !granted {
             self.decision.status = Status::InsufficientScope;
-        } else if let Some(rule) = self.route.and_then(|route| route.idempotency) {
+        } else if let Some(rule) = self.facts.route.and_then(|route| route.idempotency) {
             self.idempotency = self.idempotency(rule);
         }
     }
 
     fn limits(&self) -> &'a [Limit] {
-        match self.route {
+        match self.facts.route {
             Some(route) => &route.limits,
             None => &self.engine.policy().unrouted_limits,
         }
     }
 
     fn charge_rule(&self) -> &'a ChargeRule {
-        self.route.map_or(&ChargeRule::NONE, |route| &route.charge)
+        self.facts.route.map_or(&ChargeRule::NONE, |route| &route.charge)
     }
 
     fn charge(&self) -> Option<Amount> {
-        self.request.cost.or(self.charge_rule().price).filter(|cost| *cost > Amount::ZERO)
+        self.facts.charge(self.request)
     }
 
     /// Checks 5 to 10 as one question; where the request is denied already, only where its limits stand.
@@ -246,7 +329,7 @@ impl<'a> Evaluation<'a> {
         let credential = self.credential.as_ref()?;
         let admit = Admit {
             mode: Mode::Observe,
-            token: &self.digest,
+            token: &self.facts.digest,
             token_record: credential.token.as_deref(),
             account: &credential.account,
             source: self.source,
@@ -280,7 +363,7 @@ impl<'a> Evaluation<'a> {
         };
         let mut buffer = [0; MAX_KEY_BYTES];
         let Ok(key) = parse_key(value, &mut buffer) else { return Idempotency::Invalid };
-        let Some(route) = self.route else { return Idempotency::Absent };
+        let Some(route) = self.facts.route else { return Idempotency::Absent };
         Idempotency::Key {
             claim: claim_key(&route.name, key),
             fingerprint: fingerprint(self.request.method, self.request.target, self.request.body),
@@ -288,7 +371,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    pub(crate) fn admitted(&mut self, admission: Admission) {
+    fn admitted(&mut self, admission: Admission) {
         if self.trace.is_some() {
             let mut trace = self.trace.take();
             if let (Some(trace), Some(admit)) = (&mut trace, self.admit()) {
