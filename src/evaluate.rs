@@ -160,9 +160,7 @@ impl<'a> Evaluation<'a> {
             trace.bearer(&bearer(request.headers, format), format);
         }
         match presented(engine, request) {
-            Ok(text) => {
-                Self::with_facts(engine, request, Facts::new(engine, request, text), trace)
-            }
+            Ok(text) => Self::with_facts(engine, request, Facts::new(engine, request, text), trace),
             Err(status) => {
                 let none = TokenDigest::new([0; 32]);
                 let facts = Facts { digest: none, found: None, route: None };

@@ -356,7 +356,13 @@ pub fn digest(text: &[u8], pepper: Option<&Pepper>) -> TokenDigest {
 #[inline]
 fn sha256(text: &[u8]) -> [u8; 32] {
     const INITIAL: [u32; 8] = [
-        0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab,
+        0x6a09_e667,
+        0xbb67_ae85,
+        0x3c6e_f372,
+        0xa54f_f53a,
+        0x510e_527f,
+        0x9b05_688c,
+        0x1f83_d9ab,
         0x5be0_cd19,
     ];
     let mut block = [0; 64];

@@ -1,6 +1,7 @@
 //! `docs/policy.md` names every field of a policy, with its default, and its examples compile.
 
 #![cfg(all(feature = "json", feature = "toml"))]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests may panic too")]
 
 use std::collections::BTreeMap;
 
