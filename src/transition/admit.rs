@@ -17,6 +17,7 @@ use crate::limit::{
     Cell, CellKey, Check, Counts, GcraCell, Limit, Quota, Subject, check, expires_ms,
 };
 use crate::policy::MAX_LIMITS_PER_ROUTE;
+use crate::transition::expire::foresee;
 use crate::transition::{Change, Changes, Records, expire_account};
 
 /// Decides an admission and applies it.
@@ -35,8 +36,9 @@ pub fn admit<R: Records>(
     let mut shadows = limits.shadows();
     let touches_account =
         admit.charge.is_some() || matches!(admit.idempotency, Idempotency::Key { .. });
-    if admit.mode != Mode::Observe && touches_account {
+    if admit.mode == Mode::Apply && touches_account {
         // What fell due is over, whether or not a sweep came by: it neither holds money nor a key.
+        // A peek only foresees it.
         expire_account(records, &admit.account, now_ms)?;
     }
     let detail = if admit.detail { Some(limits.detail(records, admit, now_ms)?) } else { None };
@@ -237,10 +239,9 @@ impl<'a> Checked<'a> {
                 .push((report, check.verdict.map(|_| ()).map_err(|refused| refused.retry_at_ms)));
         }
         let settings = records.settings(&admit.account)?;
-        let wallet = records.wallet(&admit.account)?;
+        let (wallet, spend) = money_of(records, admit, now_ms)?;
         detail.available = wallet.available();
         if let Some(token) = &admit.token_record {
-            let spend = records.token_spend(&admit.account, &token.spends_as(&admit.token))?;
             for cap in &token.spend_caps {
                 detail.spend_caps.push((CapHolder::Token, *cap, spend.within(cap.per, now_ms)));
             }
@@ -251,6 +252,24 @@ impl<'a> Checked<'a> {
         }
         Ok(Box::new(detail))
     }
+}
+
+/// The digest under which what the request spends is counted.
+fn spends_as(admit: &Admit<'_>) -> crate::TokenDigest {
+    admit.token_record.as_deref().map_or(admit.token, |token| token.spends_as(&admit.token))
+}
+
+/// The account's money, and what the token has spent.
+fn money_of<R: Records>(
+    records: &mut R,
+    admit: &Admit<'_>,
+    now_ms: u64,
+) -> Result<(Wallet, Spend), R::Error> {
+    let spends_as = spends_as(admit);
+    if admit.mode == Mode::Peek {
+        return foresee(records, &admit.account, &spends_as, now_ms);
+    }
+    Ok((records.wallet(&admit.account)?, records.token_spend(&admit.account, &spends_as)?))
 }
 
 /// The account's money as it would be with the charge held.
@@ -271,9 +290,7 @@ impl Money {
     ) -> Result<Result<Option<Self>, Denial>, R::Error> {
         let Some(charge) = admit.charge else { return Ok(Ok(None)) };
         let token = admit.token_record.as_deref();
-        let spends_as = token.map_or(admit.token, |token| token.spends_as(&admit.token));
-        let token_spend = records.token_spend(&admit.account, &spends_as)?;
-        let mut wallet = records.wallet(&admit.account)?;
+        let (mut wallet, token_spend) = money_of(records, admit, now_ms)?;
         let settings = records.settings(&admit.account)?;
 
         let token_caps = token.map_or(&[][..], |token| &token.spend_caps);
@@ -305,7 +322,7 @@ impl Money {
             wallet,
             account_counted: spend.counted_in(),
             token_counted: token_spend.counted_in(),
-            token_spend: Some((spends_as, token_spend)),
+            token_spend: Some((spends_as(admit), token_spend)),
         })))
     }
 }
