@@ -9,7 +9,7 @@ use crate::command::{
 };
 use crate::ledger::{AccountId, AccountRef, Amount, ReservationId, ReservationState, Wallet};
 use crate::token::TokenDigest;
-use crate::transition::{Change, Changes, Records};
+use crate::transition::{Change, Changes, Records, expire_account};
 
 /// The most refunds that one reservation takes: its record stays bounded.
 pub const MAX_REFUNDS: usize = 100;
@@ -200,6 +200,8 @@ fn refund<R: Records>(
     reference: &str,
     now_ms: u64,
 ) -> Administered<R::Error> {
+    // A lease or a retention that has ended is over, whether or not a sweep came by.
+    expire_account(records, account, now_ms)?;
     let Some(mut reservation) = records.reservation(account, id)? else {
         return Ok(Err(Refusal::UnknownReservation));
     };
