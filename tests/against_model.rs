@@ -498,10 +498,10 @@ fn agrees_with_the_model() {
     use proptest::test_runner::{Config, TestError, TestRunner};
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let config =
-        Config { cases: cases.unwrap_or(400), failure_persistence: None, ..Config::default() };
+        Config { cases: cases.unwrap_or(3_000), failure_persistence: None, ..Config::default() };
     let compared = std::cell::Cell::new(0);
     let seen = std::cell::RefCell::new(BTreeSet::new());
-    let strategy = (policy(), prop::collection::vec(step(), 60));
+    let strategy = (policy(), prop::collection::vec(step(), 80));
     let result = TestRunner::new(config).run(&strategy, |(config, steps)| {
         let pair = run(config, &steps)?;
         compared.set(compared.get() + pair.compared);
@@ -524,5 +524,9 @@ fn agrees_with_the_model() {
     // A model that never meets a case proves nothing about it.
     for row in STATUS_TABLE.iter().filter(|row| row.status != Status::StoreUnavailable) {
         assert!(seen.contains(row.code), "{} never came up: {seen:?}", row.code);
+    }
+    for outcome in ["Ok(false)", "Ok(true)", "Err(StaleFence)", "Err(LeaseEnded)", "Err(AlreadyFinished)"] {
+        let outcome = format!("finish {outcome}");
+        assert!(seen.contains(&outcome), "{outcome} never came up: {seen:?}");
     }
 }
