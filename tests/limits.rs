@@ -334,3 +334,16 @@ fn the_promised_time_is_the_latest_of_the_limits_that_refuse() {
     assert!(!gate.allows(NOW_MS + 4_999));
     assert!(gate.allows(NOW_MS + 5_000));
 }
+
+#[test]
+fn the_promised_time_heeds_limits_that_count_something_else() {
+    let gate = Gate::new(
+        "[limits.requests]\nper = \"token\"\nquota = 1\nwindow_ms = 1000\n\
+         [limits.sends]\nper = \"account\"\nquota = 1\nwindow_ms = 5000\ncounts = \"executions\"\n",
+    );
+    assert!(gate.allows(NOW_MS));
+    let refused = gate.get(NOW_MS + 10);
+    assert_eq!(refused.limit().unwrap().limit, 0);
+    assert_eq!(refused.retry_at_ms(), Some(NOW_MS + 5_000));
+    assert!(gate.allows(NOW_MS + 5_000));
+}

@@ -172,21 +172,24 @@ impl<'a> Checked<'a> {
         Ok(Checked { limits })
     }
 
-    /// The refusal that ends last, among enforced limits that count `counts`.
+    /// The refusal that ends last, among enforced limits that count `counts`. The time is that of the
+    /// last of all: whoever comes back then must not meet a limit that counts something else.
     fn refusal(&self, counts: Counts, now_ms: u64) -> Option<Denial> {
         let mut latest: Option<(u16, u64)> = None;
+        let mut last_ms = 0;
         for ((limit, quota, _, check), index) in self.limits.iter().zip(0_u16..) {
             let Err(refused) = check.verdict else { continue };
-            if limit.shadow || limit.counts != counts {
+            if limit.shadow {
                 continue;
             }
             let retry_at_ms =
                 refused.retry_at_ms.unwrap_or_else(|| now_ms.saturating_add(quota.window_ms));
-            if latest.is_none_or(|(_, earlier)| retry_at_ms > earlier) {
+            last_ms = retry_at_ms.max(last_ms);
+            if limit.counts == counts && latest.is_none_or(|(_, earlier)| retry_at_ms > earlier) {
                 latest = Some((index, retry_at_ms));
             }
         }
-        latest.map(|(limit, retry_at_ms)| Denial::RateLimited { limit, retry_at_ms })
+        latest.map(|(limit, _)| Denial::RateLimited { limit, retry_at_ms: last_ms })
     }
 
     fn shadows(&self) -> Shadows {

@@ -312,7 +312,12 @@ fn refusal<'r, 'p>(
             latest = Some((rule, at_ms));
         }
     }
-    latest
+    // Never too early: not before the last of all that refuse now, whatever they count.
+    let all = rules.iter().filter(|rule| !rule.limit.shadow);
+    let last_ms = all
+        .filter_map(|rule| Some(rule.answer.refused?.unwrap_or(now_ms + rule.quota.window_ms)))
+        .max();
+    latest.zip(last_ms).map(|((rule, _), last_ms)| (rule, last_ms))
 }
 
 fn limited(said: Said, (rule, at_ms): (&Rule<'_>, u64), now_ms: u64) -> Said {
