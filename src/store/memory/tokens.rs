@@ -307,7 +307,6 @@ fn hash_of(digest: &TokenDigest) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
