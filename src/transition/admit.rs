@@ -305,6 +305,9 @@ impl Money {
                 return Ok(Err(denial));
             }
         }
+        let available = wallet.available();
+        let held = wallet.held.checked_add(charge).filter(|_| charge <= available);
+        let Some(held) = held else { return Ok(Err(Denial::InsufficientBalance { available })) };
         // The counters hold all that was ever spent: a charge that they cannot count is refused
         // here, so that settling never overflows.
         let (Some(spend), Some(token_spend)) =
@@ -315,9 +318,6 @@ impl Money {
             let (holder, per) = (CapHolder::Account, crate::Period::Lifetime);
             return Ok(Err(Denial::SpendCapExceeded { holder, per, left }));
         };
-        let available = wallet.available();
-        let held = wallet.held.checked_add(charge).filter(|_| charge <= available);
-        let Some(held) = held else { return Ok(Err(Denial::InsufficientBalance { available })) };
         wallet.held = held;
         wallet.spend = spend;
         wallet.open_reservations = wallet.open_reservations.saturating_add(1);
