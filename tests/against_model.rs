@@ -13,8 +13,8 @@ use tollgate::*;
 use model::decide::{Facts, Key, Said, Who};
 use model::money::next_month_ms;
 use model::{Cap, End, World};
-use world::steps::{Clock, Probe, Step, step};
 use world::policy::policy;
+use world::steps::{Clock, Probe, Step, step};
 
 /// 2027-12-30 23:59:50 UTC: a minute before the last day of a month and a year.
 const START_MS: u64 = 1_830_211_190_000;
@@ -114,7 +114,9 @@ impl Pair {
             let money = 40 * index as u64;
             let patch = AccountPatch::default();
             pair.admin().put_account(&account_id(index), Amount(money), patch, START_MS).unwrap();
-            pair.model.accounts.push(model::Account { deposits: vec![money], ..Default::default() });
+            pair.model
+                .accounts
+                .push(model::Account { deposits: vec![money], ..Default::default() });
         }
         for index in 0..TOKENS_AT_START {
             let account = index.min(ACCOUNTS.len() - 1);
@@ -228,9 +230,7 @@ impl Pair {
                 let digest = self.digest(index);
                 let foreign = self.admin().put_token(&digest, &other, patch.clone(), self.now_ms);
                 prop_assert_eq!(refused(foreign), Err(Refusal::ForeignToken));
-                self.admin()
-                    .put_token(&digest, &account_id(account), patch, self.now_ms)
-                    .unwrap();
+                self.admin().put_token(&digest, &account_id(account), patch, self.now_ms).unwrap();
                 let settings = &mut self.model.tokens[index];
                 settings.networks = networks.clone().unwrap_or(settings.networks.clone());
                 settings.quota = quota.unwrap_or(settings.quota);
@@ -525,7 +525,9 @@ fn agrees_with_the_model() {
     for row in STATUS_TABLE.iter().filter(|row| row.status != Status::StoreUnavailable) {
         assert!(seen.contains(row.code), "{} never came up: {seen:?}", row.code);
     }
-    for outcome in ["Ok(false)", "Ok(true)", "Err(StaleFence)", "Err(LeaseEnded)", "Err(AlreadyFinished)"] {
+    for outcome in
+        ["Ok(false)", "Ok(true)", "Err(StaleFence)", "Err(LeaseEnded)", "Err(AlreadyFinished)"]
+    {
         let outcome = format!("finish {outcome}");
         assert!(seen.contains(&outcome), "{outcome} never came up: {seen:?}");
     }

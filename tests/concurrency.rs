@@ -188,7 +188,8 @@ fn limits_by_address_are_exact_across_threads_and_tokens() {
 #[test]
 fn money_is_conserved_on_one_wallet() {
     const STEPS: usize = 4_000;
-    let engine = engine("[reservations]\nlease_ms = 50\n[routes.\"POST /pay\"]\nidempotency = true");
+    let engine =
+        engine("[reservations]\nlease_ms = 50\n[routes.\"POST /pay\"]\nidempotency = true");
     let store = store(200);
     put_token(&engine, &store, "t");
     let (posted, refunded) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -309,9 +310,8 @@ fn a_ticket_settled_by_8_threads_posts_once() {
     let (engine, store) = (engine(""), store(1_000_000));
     put_token(&engine, &store, "t");
     let ask = Ask { token: "t", cost: 9, ..Ask::default() };
-    let tickets: Vec<Ticket> = (0..ROUNDS)
-        .map(|_| ask.decide(&engine, &store).ticket().unwrap().clone())
-        .collect();
+    let tickets: Vec<Ticket> =
+        (0..ROUNDS).map(|_| ask.decide(&engine, &store).ticket().unwrap().clone()).collect();
     let posted: Vec<AtomicU64> = (0..ROUNDS).map(|_| AtomicU64::new(0)).collect();
     rounds(8, ROUNDS, |number, round| {
         // Two of the threads agree, the others each say something else.
@@ -356,8 +356,7 @@ fn a_request_is_decided_under_one_policy_as_a_whole() {
                 while !done.load(Ordering::Acquire) {
                     let engine = live.load();
                     let headers = [("authorization", "Bearer t")];
-                    let request =
-                        Request::new(b"POST", b"/pay", NOW_MS).with_headers(&headers);
+                    let request = Request::new(b"POST", b"/pay", NOW_MS).with_headers(&headers);
                     let decision = engine.decide(&store, &request);
                     assert_eq!(decision.status(), Status::Allowed);
                     let has_limit = decision.limit().is_some();

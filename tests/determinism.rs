@@ -49,9 +49,12 @@ impl Twin {
         let bearer = format!("Bearer token-{}", token % 3);
         let key = format!("key-{}", key % 4);
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", key.as_str())];
-        let (method, target) =
-            [("POST", "/sms/send"), ("POST", "/otp/send"), ("GET", "/balance"), ("GET", "/voice/1")]
-                [usize::from(route % 4)];
+        let (method, target) = [
+            ("POST", "/sms/send"),
+            ("POST", "/otp/send"),
+            ("GET", "/balance"),
+            ("GET", "/voice/1"),
+        ][usize::from(route % 4)];
         let request = Request {
             peer: Some([192, 0, 2, peer % 3].into()),
             cost: Some(Amount(cost)),
@@ -126,9 +129,22 @@ fn the_core_has_no_clock_no_randomness_and_no_io() {
     sources(&root, &mut files);
     assert!(files.len() > 30, "the sources are not where they were: {}", root.display());
     let nowhere = [
-        "std::time", "SystemTime", "Instant", "rand::", "getrandom", "std::env", "std::fs",
-        "std::net", "std::io", "std::process", "std::thread", "println!", "eprintln!", "print!(",
-        "unsafe ", "unsafe{",
+        "std::time",
+        "SystemTime",
+        "Instant",
+        "rand::",
+        "getrandom",
+        "std::env",
+        "std::fs",
+        "std::net",
+        "std::io",
+        "std::process",
+        "std::thread",
+        "println!",
+        "eprintln!",
+        "print!(",
+        "unsafe ",
+        "unsafe{",
     ];
     let memory = root.join("store").join("memory");
     for path in files {

@@ -20,9 +20,7 @@ impl Shop {
             account: AccountId::new("acme").unwrap(),
         };
         let admin = shop.admin();
-        admin
-            .put_account(&shop.account, Amount(100), AccountPatch::default(), NOW_MS)
-            .unwrap();
+        admin.put_account(&shop.account, Amount(100), AccountPatch::default(), NOW_MS).unwrap();
         let patch = TokenPatch { scopes: Some(vec!["pay".into()]), ..Default::default() };
         let digest = shop.engine.digest(&token());
         admin.put_token(&digest, &shop.account, patch, NOW_MS).unwrap();
@@ -38,7 +36,8 @@ impl Shop {
             ("authorization", "Bearer shop-token"),
             (if key.is_some() { "idempotency-key" } else { "x-none" }, key.unwrap_or_default()),
         ];
-        let request = Request { peek, ..Request::new(POST, b"/pay", now_ms).with_headers(&headers) };
+        let request =
+            Request { peek, ..Request::new(POST, b"/pay", now_ms).with_headers(&headers) };
         self.engine.decide(&self.store, &request)
     }
 
@@ -166,9 +165,8 @@ fn a_key_whose_money_was_settled_by_expiry_can_be_resolved() {
 
 #[test]
 fn a_refund_sees_what_time_did_without_a_sweep() {
-    let shop = Shop::new(&format!(
-        "{PAY}\non_expiry = \"settle\"\n[reservations]\nretention_ms = 5000"
-    ));
+    let shop =
+        Shop::new(&format!("{PAY}\non_expiry = \"settle\"\n[reservations]\nretention_ms = 5000"));
     let decision = shop.ask(None, false, NOW_MS);
     let ticket = decision.ticket().unwrap();
     let refund = |reference, now_ms| {
@@ -176,9 +174,6 @@ fn a_refund_sees_what_time_did_without_a_sweep() {
     };
     assert_eq!(refund("a", NOW_MS + 999), Err(AdminError::Refused(Refusal::NotPosted)));
     assert_eq!(refund("a", NOW_MS + 1_000), Ok(()));
-    assert_eq!(
-        refund("b", NOW_MS + 6_000),
-        Err(AdminError::Refused(Refusal::UnknownReservation))
-    );
+    assert_eq!(refund("b", NOW_MS + 6_000), Err(AdminError::Refused(Refusal::UnknownReservation)));
     assert_eq!(shop.wallet(NOW_MS + 6_000).refunded, Amount(4));
 }

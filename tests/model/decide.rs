@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use tollgate::{
-    Counts, IdempotencyOverrides, LimitConfig, OnOrphan, Partition, RouteIdempotency,
-};
+use tollgate::{Counts, IdempotencyOverrides, LimitConfig, OnOrphan, Partition, RouteIdempotency};
 
 use super::limits::{Answer, Quota, look};
 use super::money::{Reservation, State};
@@ -149,7 +147,10 @@ impl World {
                     if counted(rule) { rule.answer.after } else { rule.answer.before };
                 (remaining, (rule.quota.units, remaining.min(rule.quota.units), seconds(reset_ms)))
             });
-            Said { limit: reports.min_by_key(|(remaining, _)| *remaining).map(|(_, told)| told), ..said }
+            Said {
+                limit: reports.min_by_key(|(remaining, _)| *remaining).map(|(_, told)| told),
+                ..said
+            }
         };
         if !inside && !policy.source.shadow_networks {
             return told(said, &|_| false).code("ip_not_allowed", 403);
@@ -398,4 +399,3 @@ fn key_rule(
         on_orphan: own.on_orphan.unwrap_or(defaults.on_orphan),
     })
 }
-

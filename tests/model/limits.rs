@@ -116,11 +116,9 @@ fn window(quota: Quota, cell: Option<&Cell>, now_ms: u64, cost: u64) -> Answer {
         _ => (present, 0),
     };
     let end_ms = start_ms + quota.window_ms;
-    let told = |used: u64| {
-        (quota.units.saturating_sub(used), if used == 0 { now_ms } else { end_ms })
-    };
-    let refused =
-        (used + cost > quota.units).then(|| (cost <= quota.units).then_some(end_ms));
+    let told =
+        |used: u64| (quota.units.saturating_sub(used), if used == 0 { now_ms } else { end_ms });
+    let refused = (used + cost > quota.units).then(|| (cost <= quota.units).then_some(end_ms));
     let used_after = if refused.is_some() { used } else { used + cost };
     let next = Cell::Window { start_ms, used: used_after, end_ms };
     Answer { before: told(used), after: told(used_after), refused, next }
@@ -157,10 +155,7 @@ fn log(quota: Quota, cell: Option<&Cell>, now_ms: u64, cost: u64) -> Answer {
         let used_at = |ms: u64| -> u64 {
             units.iter().filter(|(number, _)| leaves_ms(*number) > ms).map(|(_, units)| units).sum()
         };
-        times
-            .into_iter()
-            .filter(|ms| *ms > at_ms)
-            .find(|ms| used_at(*ms) + cost <= quota.units)
+        times.into_iter().filter(|ms| *ms > at_ms).find(|ms| used_at(*ms) + cost <= quota.units)
     });
     let refused_for_ever = cost > quota.units;
     let refused = refused.map(|at| at.filter(|_| !refused_for_ever));

@@ -91,8 +91,12 @@ impl Account {
         self.claims.retain(|_, claim| claim.expires_ms > now_ms);
         let mut ended = (claims_before - self.claims.len()) as u64;
         let due = |one: &Reservation| one.due_ms.is_some_and(|due_ms| due_ms <= now_ms);
-        let numbers: Vec<u64> =
-            self.reservations.iter().filter(|(_, one)| due(one)).map(|(number, _)| *number).collect();
+        let numbers: Vec<u64> = self
+            .reservations
+            .iter()
+            .filter(|(_, one)| due(one))
+            .map(|(number, _)| *number)
+            .collect();
         for number in numbers {
             let one = self.reservations.get_mut(&number).unwrap();
             if one.state != State::Held || one.amount == 0 {
@@ -249,7 +253,10 @@ impl World {
                 return end_held(account, number, &one, claim.is_some(), end, now_ms);
             }
             (State::Voided { by_expiry: true }, End::Void { response }) => (true, response.clone()),
-            (State::Posted { by_expiry: true, amount: posted, .. }, End::Settle { amount, response }) => {
+            (
+                State::Posted { by_expiry: true, amount: posted, .. },
+                End::Settle { amount, response },
+            ) => {
                 let response = response.clone().or(Some(unrecorded()));
                 (amount.unwrap_or(one.amount) == *posted, response)
             }

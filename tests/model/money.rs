@@ -19,8 +19,7 @@ pub fn month(now_ms: u64) -> u64 {
         let year = 1970 + month / 12;
         let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
         let february = if leap { 29 } else { 28 };
-        let length =
-            [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][(month % 12) as usize];
+        let length = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][(month % 12) as usize];
         if days < length {
             return month;
         }

@@ -54,19 +54,16 @@ fn limit(name: &'static str) -> impl Strategy<Value = (String, LimitConfig)> {
 }
 
 fn settings() -> impl Strategy<Value = RouteConfig> {
-    let idempotency = (
-        select(vec![3_000_u64, 60_000, 86_400_000]),
-        any::<bool>(),
-        prop::bool::weighted(0.2),
-    )
-        .prop_map(|(retention_ms, rerun, required)| {
-            RouteIdempotency::Settings(IdempotencyOverrides {
-                retention_ms: Some(retention_ms),
-                on_orphan: Some(if rerun { OnOrphan::Rerun } else { OnOrphan::Conflict }),
-                required: Some(required),
-                on_store_failure: None,
-            })
-        });
+    let idempotency =
+        (select(vec![3_000_u64, 60_000, 86_400_000]), any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(retention_ms, rerun, required)| {
+                RouteIdempotency::Settings(IdempotencyOverrides {
+                    retention_ms: Some(retention_ms),
+                    on_orphan: Some(if rerun { OnOrphan::Rerun } else { OnOrphan::Conflict }),
+                    required: Some(required),
+                    on_store_failure: None,
+                })
+            });
     let idempotency = prop_oneof![
         1 => Just(None),
         1 => any::<bool>().prop_map(|on| Some(RouteIdempotency::Switch(on))),
@@ -76,10 +73,7 @@ fn settings() -> impl Strategy<Value = RouteConfig> {
         idempotency,
         prop::option::of(0..12_u64),
         prop::option::weighted(0.7, select(vec![1_u64, 1_000, 5_000, 300_000])),
-        prop::option::weighted(
-            0.7,
-            select(vec![OnExpiry::Void, OnExpiry::Settle, OnExpiry::Hold]),
-        ),
+        prop::option::weighted(0.7, select(vec![OnExpiry::Void, OnExpiry::Settle, OnExpiry::Hold])),
         prop::option::weighted(0.3, 1..3_u64),
     )
         .prop_map(|(idempotency, price, lease_ms, on_expiry, cost)| RouteConfig {
@@ -99,34 +93,41 @@ pub fn policy() -> impl Strategy<Value = PolicyConfig> {
         select(vec![1_000_u64, 30_000, 604_800_000]),
         prop::bool::weighted(0.2),
     )
-        .prop_map(|(names, (a, b, c, d, e), (post, call, code), retention_ms, shadow_networks)| {
-            let mut policy = PolicyConfig::default();
-            policy.tokens.format = TokenFormat::Opaque;
-            policy.source.shadow_networks = shadow_networks;
-            policy.reservations.retention_ms = retention_ms;
-            let all = ROUTES.map(str::to_owned);
-            policy.scopes.insert("read".into(), vec![all[0].clone(), all[3].clone()]);
-            policy.scopes.insert("write".into(), all[1..].to_vec());
-            let mut stated = false;
-            for (name, mut limit) in [a, b, c, d, e] {
-                // A token has one quota of its own, so at most one limit takes it.
-                if limit.token_override == Some(true) && std::mem::replace(&mut stated, true) {
-                    limit.token_override = None;
-                }
-                if names.contains(&name.as_str()) {
-                    policy.limits.insert(name, limit);
-                }
-            }
-            for (route, mut settings) in ROUTES[1..].iter().zip([post, call, RouteConfig::default(), code]) {
-                match policy.limits.get("a") {
-                    Some(limit) => {
-                        let most = limit.burst.unwrap_or(limit.quota);
-                        settings.limit_costs.values_mut().for_each(|cost| *cost = (*cost).min(most));
+        .prop_map(
+            |(names, (a, b, c, d, e), (post, call, code), retention_ms, shadow_networks)| {
+                let mut policy = PolicyConfig::default();
+                policy.tokens.format = TokenFormat::Opaque;
+                policy.source.shadow_networks = shadow_networks;
+                policy.reservations.retention_ms = retention_ms;
+                let all = ROUTES.map(str::to_owned);
+                policy.scopes.insert("read".into(), vec![all[0].clone(), all[3].clone()]);
+                policy.scopes.insert("write".into(), all[1..].to_vec());
+                let mut stated = false;
+                for (name, mut limit) in [a, b, c, d, e] {
+                    // A token has one quota of its own, so at most one limit takes it.
+                    if limit.token_override == Some(true) && std::mem::replace(&mut stated, true) {
+                        limit.token_override = None;
                     }
-                    None => settings.limit_costs.clear(),
+                    if names.contains(&name.as_str()) {
+                        policy.limits.insert(name, limit);
+                    }
                 }
-                policy.routes.insert((*route).to_owned(), settings);
-            }
-            policy
-        })
+                for (route, mut settings) in
+                    ROUTES[1..].iter().zip([post, call, RouteConfig::default(), code])
+                {
+                    match policy.limits.get("a") {
+                        Some(limit) => {
+                            let most = limit.burst.unwrap_or(limit.quota);
+                            settings
+                                .limit_costs
+                                .values_mut()
+                                .for_each(|cost| *cost = (*cost).min(most));
+                        }
+                        None => settings.limit_costs.clear(),
+                    }
+                    policy.routes.insert((*route).to_owned(), settings);
+                }
+                policy
+            },
+        )
 }

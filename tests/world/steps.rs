@@ -44,9 +44,20 @@ pub struct Asked {
 pub enum Step {
     Clock(Clock),
     Request(Asked, Probe),
-    Finish { which: usize, end: End, operator: bool },
-    Deposit { account: usize, amount: u64 },
-    Refund { which: usize, amount: u64, reference: u8 },
+    Finish {
+        which: usize,
+        end: End,
+        operator: bool,
+    },
+    Deposit {
+        account: usize,
+        amount: u64,
+    },
+    Refund {
+        which: usize,
+        amount: u64,
+        reference: u8,
+    },
     Account {
         account: usize,
         networks: Option<Vec<IpNet>>,
@@ -60,8 +71,13 @@ pub enum Step {
         caps: Option<Vec<Cap>>,
         expires_in_ms: Option<Option<u64>>,
     },
-    Revoke { token: usize },
-    Rotate { token: usize, grace_ms: u64 },
+    Revoke {
+        token: usize,
+    },
+    Rotate {
+        token: usize,
+        grace_ms: u64,
+    },
     Expire,
     Reload(Box<PolicyConfig>),
 }
@@ -89,16 +105,8 @@ fn asked() -> impl Strategy<Value = Asked> {
         prop::option::weighted(0.2, 0..2_u8),
         prop::bool::weighted(0.08),
     )
-        .prop_map(|((token, route, query), (source, key, body), cost, sender, invalid)| Asked {
-            token,
-            route,
-            query,
-            source,
-            key,
-            body,
-            cost,
-            sender,
-            invalid,
+        .prop_map(|((token, route, query), (source, key, body), cost, sender, invalid)| {
+            Asked { token, route, query, source, key, body, cost, sender, invalid }
         })
 }
 
@@ -129,8 +137,11 @@ fn networks() -> impl Strategy<Value = Option<Vec<IpNet>>> {
 
 fn caps() -> impl Strategy<Value = Option<Vec<Cap>>> {
     let per = select(vec![Period::Day, Period::Month, Period::Lifetime]);
-    let cap = (per, 0..60_u64, prop::bool::weighted(0.25))
-        .prop_map(|(per, amount, shadow)| Cap { per, amount, shadow });
+    let cap = (per, 0..60_u64, prop::bool::weighted(0.25)).prop_map(|(per, amount, shadow)| Cap {
+        per,
+        amount,
+        shadow,
+    });
     prop::option::of(prop::collection::vec(cap, 0..3))
 }
 
@@ -139,7 +150,8 @@ fn senders() -> impl Strategy<Value = Option<Vec<String>>> {
 }
 
 pub fn step() -> impl Strategy<Value = Step> {
-    let probe = prop_oneof![6 => Just(Probe::No), 1 => Just(Probe::Peek), 1 => Just(Probe::Explain)];
+    let probe =
+        prop_oneof![6 => Just(Probe::No), 1 => Just(Probe::Peek), 1 => Just(Probe::Explain)];
     let quota = select(vec![(0, 1_000), (1, 1_000), (3, 1_000), (9, 60_000), (2, 250)]);
     let expires = prop::option::weighted(0.5, select(vec![0_u64, 1_000, 20_000]));
     prop_oneof![
