@@ -1,5 +1,15 @@
 //! Bounds, failing stores, and input that nobody means well.
 
+// Helpers of tests may do what tests may; `clippy.toml` allows it in test functions alone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;

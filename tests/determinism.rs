@@ -1,5 +1,15 @@
 //! The same commands give the same answers, for nothing but the arguments decides.
 
+// Helpers of tests may do what tests may; `clippy.toml` allows it in test functions alone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
