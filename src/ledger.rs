@@ -342,6 +342,13 @@ pub struct Reservation {
     pub state: ReservationState,
 }
 
+impl Reservation {
+    /// What its final state gave back of what was held.
+    pub(crate) fn freed(&self) -> Amount {
+        self.amount.saturating_sub(self.state.posted())
+    }
+}
+
 /// Where a reservation stands. All but `Held` are final.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReservationState {

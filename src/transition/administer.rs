@@ -11,7 +11,7 @@ use crate::ledger::{
     AccountId, AccountRef, Amount, MAX_REFUNDS, ReservationId, ReservationState, Wallet,
 };
 use crate::token::TokenDigest;
-use crate::transition::{Change, Changes, Records};
+use crate::transition::{Change, Changes, Records, expire_account};
 
 type Administered<E> = Result<Result<Outcome, Refusal>, E>;
 
@@ -199,6 +199,8 @@ fn refund<R: Records>(
     reference: &str,
     now_ms: u64,
 ) -> Administered<R::Error> {
+    // A lease or a retention that has ended is over, whether or not a sweep came by.
+    expire_account(records, account, now_ms)?;
     let Some(mut reservation) = records.reservation(account, id)? else {
         return Ok(Err(Refusal::UnknownReservation));
     };

@@ -20,6 +20,7 @@ use crate::limit::{
     gcra::{self, Rate},
 };
 use crate::policy::MAX_LIMITS_PER_ROUTE;
+use crate::transition::expire::foresee;
 use crate::transition::{Change, Changes, Records, expire_account};
 
 /// Decides an admission and applies it.
@@ -38,8 +39,9 @@ pub fn admit<R: Records>(
     let mut shadows = limits.shadows();
     let touches_account =
         admit.charge.is_some() || matches!(admit.idempotency, Idempotency::Key { .. });
-    if admit.mode != Mode::Observe && touches_account {
+    if admit.mode == Mode::Apply && touches_account {
         // What fell due is over, whether or not a sweep came by: it neither holds money nor a key.
+        // A peek only foresees it.
         expire_account(records, admit.account, now_ms)?;
     }
     let detail = if admit.detail { Some(limits.detail(records, admit, now_ms)?) } else { None };
@@ -172,20 +174,23 @@ impl<'a> Checked<'a> {
         Ok(Checked { limits })
     }
 
-    /// The refusal that ends last, among enforced limits that count `counts`.
+    /// The refusal that ends last, among enforced limits that count `counts`. The time is that of the
+    /// last of all: whoever comes back then must not meet a limit that counts something else.
     fn refusal(&self, counts: Counts, now_ms: u64) -> Option<Denial> {
         let mut latest: Option<(u16, u64)> = None;
+        let mut last_ms = 0;
         for ((limit, quota, _, check), index) in self.limits.iter().zip(0_u16..) {
             let Err(refused) = check.verdict else { continue };
-            if limit.shadow || limit.counts != counts {
+            if limit.shadow {
                 continue;
             }
             let retry_at_ms = refused.retry_at_ms(quota, now_ms);
-            if latest.is_none_or(|(_, earlier)| retry_at_ms > earlier) {
+            last_ms = retry_at_ms.max(last_ms);
+            if limit.counts == counts && latest.is_none_or(|(_, earlier)| retry_at_ms > earlier) {
                 latest = Some((index, retry_at_ms));
             }
         }
-        latest.map(|(limit, retry_at_ms)| Denial::RateLimited { limit, retry_at_ms })
+        latest.map(|(limit, _)| Denial::RateLimited { limit, retry_at_ms: last_ms })
     }
 
     fn shadows(&self) -> Shadows {
@@ -238,10 +243,9 @@ impl<'a> Checked<'a> {
                 .push((report, check.verdict.map(|_| ()).map_err(|refused| refused.retry_at_ms)));
         }
         let settings = records.settings(admit.account)?;
-        let wallet = records.wallet(admit.account)?;
+        let (wallet, spend) = money_of(records, admit, now_ms)?;
         detail.available = wallet.available();
         if let Some(token) = admit.token_record {
-            let spend = records.token_spend(admit.account, &token.spends_as(admit.token))?;
             for cap in &token.spend_caps {
                 detail.spend_caps.push((CapHolder::Token, *cap, spend.within(cap.per, now_ms)));
             }
@@ -252,6 +256,24 @@ impl<'a> Checked<'a> {
         }
         Ok(Box::new(detail))
     }
+}
+
+/// The digest under which what the request spends is counted.
+fn spends_as(admit: &Admit<'_>) -> crate::TokenDigest {
+    admit.token_record.map_or(*admit.token, |token| token.spends_as(admit.token))
+}
+
+/// The account's money, and what the token has spent.
+fn money_of<R: Records>(
+    records: &mut R,
+    admit: &Admit<'_>,
+    now_ms: u64,
+) -> Result<(Wallet, Spend), R::Error> {
+    let spends_as = spends_as(admit);
+    if admit.mode == Mode::Peek {
+        return foresee(records, admit.account, &spends_as, now_ms);
+    }
+    Ok((records.wallet(admit.account)?, records.token_spend(admit.account, &spends_as)?))
 }
 
 /// The account's money as it would be with the charge held.
@@ -272,9 +294,7 @@ impl Money {
     ) -> Result<Result<Option<Self>, Denial>, R::Error> {
         let Some(charge) = admit.charge else { return Ok(Ok(None)) };
         let token = admit.token_record;
-        let spends_as = token.map_or(*admit.token, |token| token.spends_as(admit.token));
-        let token_spend = records.token_spend(admit.account, &spends_as)?;
-        let mut wallet = records.wallet(admit.account)?;
+        let (mut wallet, token_spend) = money_of(records, admit, now_ms)?;
         let settings = records.settings(admit.account)?;
 
         let token_caps = token.map_or(&[][..], |token| &token.spend_caps);
@@ -286,6 +306,9 @@ impl Money {
                 return Ok(Err(denial));
             }
         }
+        let available = wallet.available();
+        let held = wallet.held.checked_add(charge).filter(|_| charge <= available);
+        let Some(held) = held else { return Ok(Err(Denial::InsufficientBalance { available })) };
         // The counters hold all that was ever spent: a charge that they cannot count is refused
         // here, so that settling never overflows.
         let (Some(spend), Some(token_spend)) =
@@ -296,9 +319,6 @@ impl Money {
             let (holder, per) = (CapHolder::Account, crate::Period::Lifetime);
             return Ok(Err(Denial::SpendCapExceeded { holder, per, left }));
         };
-        let available = wallet.available();
-        let held = wallet.held.checked_add(charge).filter(|_| charge <= available);
-        let Some(held) = held else { return Ok(Err(Denial::InsufficientBalance { available })) };
         wallet.held = held;
         wallet.spend = spend;
         wallet.open_reservations = wallet.open_reservations.saturating_add(1);
@@ -306,7 +326,7 @@ impl Money {
             wallet,
             account_counted: spend.counted_in(),
             token_counted: token_spend.counted_in(),
-            token_spend: Some((spends_as, token_spend)),
+            token_spend: Some((spends_as(admit), token_spend)),
         })))
     }
 }

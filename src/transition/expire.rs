@@ -3,7 +3,10 @@
 use alloc::vec::Vec;
 
 use crate::idempotency::{Claim, ClaimKey};
-use crate::ledger::{AccountRef, Amount, OnExpiry, Reservation, ReservationId, ReservationState};
+use crate::ledger::{
+    AccountRef, Amount, OnExpiry, Reservation, ReservationId, ReservationState, Spend, Wallet,
+};
+use crate::token::TokenDigest;
 use crate::transition::{Change, Changes, Due, NEVER_MS, Records};
 
 /// Deals with all that fell due in an account until `now_ms`. Gives how many leases and claims ended.
@@ -57,23 +60,69 @@ fn end_lease<R: Records>(
     reservation: Reservation,
     now_ms: u64,
 ) -> Result<(), R::Error> {
-    let state = match reservation.on_expiry {
-        OnExpiry::Void => ReservationState::Voided { by_expiry: true },
-        OnExpiry::Settle => ReservationState::Posted {
+    let Some(state) = end_of_lease(&reservation) else {
+        let reservation = Some((id, Change::Put { record: reservation, due_ms: NEVER_MS }));
+        return records.commit(Changes {
+            account: Some(account),
+            reservation,
+            ..Changes::default()
+        });
+    };
+    close(records, account, id, Reservation { state, ..reservation }, None, now_ms)
+}
+
+/// What the end of its lease makes of a reservation; `None`: it stays held.
+fn end_of_lease(reservation: &Reservation) -> Option<ReservationState> {
+    match reservation.on_expiry {
+        OnExpiry::Void => Some(ReservationState::Voided { by_expiry: true }),
+        OnExpiry::Settle => Some(ReservationState::Posted {
             amount: reservation.amount,
             refunds: Vec::new(),
             by_expiry: true,
-        },
-        OnExpiry::Hold => {
-            let reservation = Some((id, Change::Put { record: reservation, due_ms: NEVER_MS }));
-            return records.commit(Changes {
-                account: Some(account),
-                reservation,
-                ..Changes::default()
-            });
+        }),
+        OnExpiry::Hold => None,
+    }
+}
+
+/// An account's money, and what a token has spent, as they will be when what fell due until `now_ms`
+/// is dealt with. Changes nothing.
+pub(super) fn foresee<R: Records>(
+    records: &mut R,
+    account: &AccountRef,
+    spends_as: &TokenDigest,
+    now_ms: u64,
+) -> Result<(Wallet, Spend), R::Error> {
+    let mut wallet = records.wallet(account)?;
+    let mut spend = records.token_spend(account, spends_as)?;
+    // Looking through all reservations is slow, and mostly nothing is due.
+    if records.due(account, now_ms)?.is_none() {
+        return Ok((wallet, spend));
+    }
+    for (_, reservation) in records.reservations(account)? {
+        let open = reservation.state == ReservationState::Held && reservation.amount > Amount::ZERO;
+        if !open || reservation.lease_until_ms > now_ms {
+            continue;
         }
-    };
-    close(records, account, id, Reservation { state, ..reservation }, None, now_ms)
+        if let Some(state) = end_of_lease(&reservation) {
+            let ended = Reservation { state, ..reservation };
+            wallet = wallet_after(wallet, &ended);
+            if ended.token == *spends_as {
+                spend = spend.take_back(ended.freed(), ended.token_counted);
+            }
+        }
+    }
+    Ok((wallet, spend))
+}
+
+/// The money of an account in which this reservation was held, and now has its final state.
+fn wallet_after(mut wallet: Wallet, reservation: &Reservation) -> Wallet {
+    let posted = reservation.state.posted();
+    wallet.held = wallet.held.saturating_sub(reservation.amount);
+    wallet.balance = wallet.balance.saturating_sub(posted);
+    wallet.posted = Amount(wallet.posted.0.saturating_add(posted.0));
+    wallet.spend = wallet.spend.take_back(reservation.freed(), reservation.account_counted);
+    wallet.open_reservations = wallet.open_reservations.saturating_sub(1);
+    wallet
 }
 
 /// Writes a reservation that was held and now has its final state: posts what it says, frees the
@@ -89,17 +138,10 @@ pub(super) fn close<R: Records>(
     let mut wallet = None;
     let mut token_spend = None;
     if reservation.amount > Amount::ZERO {
-        let posted = reservation.state.posted();
-        let freed = reservation.amount.saturating_sub(posted);
-        let mut money = records.wallet(account)?;
-        money.held = money.held.saturating_sub(reservation.amount);
-        money.balance = money.balance.saturating_sub(posted);
-        money.posted = Amount(money.posted.0.saturating_add(posted.0));
-        money.spend = money.spend.take_back(freed, reservation.account_counted);
-        money.open_reservations = money.open_reservations.saturating_sub(1);
-        wallet = Some(money);
+        wallet = Some(wallet_after(records.wallet(account)?, &reservation));
         let spent = records.token_spend(account, &reservation.token)?;
-        token_spend = Some((reservation.token, spent.take_back(freed, reservation.token_counted)));
+        let spent = spent.take_back(reservation.freed(), reservation.token_counted);
+        token_spend = Some((reservation.token, spent));
     }
     let due_ms = now_ms.saturating_add(reservation.retention_ms);
     records.commit(Changes {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::command::{Finish, Refusal, Settled};
 use crate::idempotency::{Claim, ClaimKey, StoredResponse};
-use crate::ledger::{AccountRef, Amount, Reservation, ReservationId, ReservationState};
+use crate::ledger::{AccountRef, Reservation, ReservationId, ReservationState};
 use crate::transition::admit::unrecorded_response;
 use crate::transition::expire::close;
 use crate::transition::{Change, Changes, Records, expire_account};
@@ -45,10 +45,20 @@ pub(super) fn finish<R: Records>(
     };
     match reservation.state {
         ReservationState::Held => {
+            let fenced_off = claim.as_ref().is_some_and(|(_, claim)| claim.fence != id);
+            if fenced_off && by == By::Host {
+                return Ok(Err(Refusal::StaleFence));
+            }
+            // Held money is the operator's to end also when a later execution has the key by now,
+            // which then stays that one's: nobody else could ever free it.
+            let claim = claim.filter(|_| !fenced_off);
             finish_held(records, account, id, reservation, claim, finish, now_ms)
         }
-        ReservationState::Voided { by_expiry: true } if by == By::Operator => {
-            release(records, account, id, claim, finish)
+        ReservationState::Voided { by_expiry: true }
+        | ReservationState::Posted { by_expiry: true, .. }
+            if by == By::Operator =>
+        {
+            release(records, account, id, &reservation, claim, finish)
         }
         _ => Ok(again(&reservation, claim.map(|(_, claim)| claim), id, finish)),
     }
@@ -63,9 +73,6 @@ fn finish_held<R: Records>(
     finish: &Finish,
     now_ms: u64,
 ) -> Result<Result<Settled, Refusal>, R::Error> {
-    if claim.as_ref().is_some_and(|(_, claim)| claim.fence != id) {
-        return Ok(Err(Refusal::StaleFence));
-    }
     let response = match finish {
         Finish::Unknown => return Ok(Ok(Settled { posted: None })),
         Finish::Settle { amount, response } => {
@@ -99,24 +106,41 @@ fn completed(claim: Claim, response: Option<Arc<StoredResponse>>) -> Change<Clai
     }
 }
 
-/// An operator ends what is left of an execution whose money was freed by the end of its lease: the
-/// claim on its key.
+/// An operator ends what is left of an execution whose money was freed or posted by the end of its
+/// lease: the claim on its key. What became of the money stays.
 fn release<R: Records>(
     records: &mut R,
     account: &AccountRef,
     id: ReservationId,
+    reservation: &Reservation,
     claim: Option<(ClaimKey, Claim)>,
     finish: &Finish,
 ) -> Result<Result<Settled, Refusal>, R::Error> {
-    let Finish::Void { response } = finish else { return Ok(Err(Refusal::LeaseEnded)) };
-    if let Some((key, claim)) = claim
-        && claim.fence == id
-        && claim.response.is_none()
-    {
-        let claim = Some((key, completed(claim, response.clone())));
-        records.commit(Changes { account: Some(account), claim, ..Changes::default() })?;
+    let posted = reservation.state.posted();
+    let (given, answer) = match (&reservation.state, finish) {
+        (ReservationState::Voided { .. }, Finish::Void { response }) => {
+            (response, response.clone())
+        }
+        (ReservationState::Posted { .. }, Finish::Settle { amount, response })
+            if amount.is_none_or(|amount| amount == posted) =>
+        {
+            (response, Some(response.clone().unwrap_or_else(unrecorded_response)))
+        }
+        _ => return Ok(Err(Refusal::LeaseEnded)),
+    };
+    if let Some((key, claim)) = claim.filter(|(_, claim)| claim.fence == id) {
+        match &claim.response {
+            None => {
+                let claim = Some((key, completed(claim, answer)));
+                records.commit(Changes { account: Some(account), claim, ..Changes::default() })?;
+            }
+            Some(stored) if given.as_ref().is_some_and(|given| given != stored) => {
+                return Ok(Err(Refusal::AlreadyFinished));
+            }
+            Some(_) => {}
+        }
     }
-    Ok(Ok(Settled { posted: Some(Amount::ZERO) }))
+    Ok(Ok(Settled { posted: Some(posted) }))
 }
 
 /// The answer to an outcome for a reservation that has one already.

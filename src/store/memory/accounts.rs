@@ -232,7 +232,25 @@ impl Activity {
             return None;
         }
         self.due.push(Reverse((due_ms, due)));
+        self.drop_stale_notes();
         self.unregistered()
+    }
+
+    /// Drops the notes of what is gone, or was put off and noted again, when they are the greater part:
+    /// else keys that are given up and claimed anew would pile up until each had fallen due.
+    fn drop_stale_notes(&mut self) {
+        let live = self.claims.len().saturating_add(self.reservations.len());
+        if self.due.len() < live.saturating_mul(2).saturating_add(64) {
+            return;
+        }
+        let Activity { claims, reservations, due, .. } = self;
+        due.retain(|Reverse((noted_ms, due))| {
+            let due_ms = match due {
+                Due::Claim(key) => claims.get(key).map(|(_, due_ms)| *due_ms),
+                Due::Reservation(id) => reservations.get(id).map(|(_, due_ms)| *due_ms),
+            };
+            due_ms == Some(*noted_ms)
+        });
     }
 
     /// The time under which the account must be registered, if it is not registered early enough.
@@ -267,5 +285,43 @@ impl Activity {
                 _ => self.due.pop(),
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::idempotency::Fingerprint;
+
+    #[test]
+    fn notes_of_what_is_gone_do_not_pile_up() {
+        let mut activity = Activity::default();
+        let fence = ReservationId(1);
+        for round in 0..10_000_u64 {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&round.to_be_bytes());
+            let key = ClaimKey(bytes);
+            let claim = Claim {
+                fingerprint: Fingerprint(bytes),
+                fence,
+                lease_until_ms: 0,
+                expires_ms: 1_000_000,
+                response: None,
+            };
+            activity.claims.insert(key, (claim, 1_000_000 + round));
+            activity.note_due(1_000_000 + round, Due::Claim(key));
+            // Every hundredth stays.
+            if round % 100 != 0 {
+                activity.claims.remove(&key);
+            }
+            assert!(activity.due.len() <= 2 * activity.claims.len() + 66);
+        }
+        let mut found = 0;
+        while let Some(due) = activity.due(u64::MAX) {
+            let Due::Claim(key) = due else { panic!("{due:?}") };
+            activity.claims.remove(&key).unwrap();
+            found += 1;
+        }
+        assert_eq!(found, 100);
     }
 }

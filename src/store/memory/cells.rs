@@ -12,6 +12,11 @@ use crate::limit::{Cell, CellKey};
 
 const SHARDS: usize = 64;
 
+/// How long a cell is kept and counts after it expired: threads that read the clock one after the other
+/// may come in another order, and clocks are set back. For so long a window that is over is still
+/// known to be used up.
+const KEPT_MS: u64 = 60_000;
+
 /// All cells but those that tokens carry.
 #[derive(Debug)]
 pub(super) struct Cells {
@@ -52,20 +57,27 @@ impl Cells {
         self.shards.get(shard).map(Mutex::lock)
     }
 
-    /// Drops every cell that has expired.
+    /// Drops every cell that has expired and need not be kept any longer.
     pub(super) fn reclaim(&self, now_ms: u64) {
         for shard in &self.shards {
-            shard.lock().reclaim(now_ms, usize::MAX);
+            shard.lock().reclaim(now_ms.saturating_sub(KEPT_MS), usize::MAX);
         }
     }
 }
 
 impl CellShard {
-    pub(super) fn get(&self, key: &CellKey) -> Option<Cell> {
-        self.cells.get(key).map(|(cell, _)| *cell)
+    /// A cell, unless it expired so long ago that it may be gone: what is answered does not hang on
+    /// whether it is.
+    pub(super) fn get(&self, key: &CellKey, now_ms: u64) -> Option<Cell> {
+        let kept = |expires_ms: u64| expires_ms.saturating_add(KEPT_MS) > now_ms;
+        self.cells.get(key).filter(|(_, expires_ms)| kept(*expires_ms)).map(|(cell, _)| *cell)
     }
 
-    /// Whether `fresh` new cells would fit, after what has expired is reclaimed.
+    pub(super) fn contains(&self, key: &CellKey) -> bool {
+        self.cells.contains_key(key)
+    }
+
+    /// Whether `fresh` new cells would fit, after what has expired is reclaimed: at the bound, at once.
     pub(super) fn has_room(&mut self, fresh: usize, now_ms: u64) -> bool {
         if self.cells.len().saturating_add(fresh) > self.max {
             self.reclaim(now_ms, usize::MAX);
@@ -77,7 +89,7 @@ impl CellShard {
         if self.cells.insert(key, (cell, expires_ms)).is_none() {
             self.due.push(Reverse((expires_ms, key)));
             // Two out for one in: without a sweep, the cells of the past do not pile up.
-            self.reclaim(now_ms, 2);
+            self.reclaim(now_ms.saturating_sub(KEPT_MS), 2);
         }
     }
 

@@ -22,6 +22,11 @@ use view::View;
 
 /// Bounds of a [`MemoryStore`]. At a bound, new entries are refused with [`StoreError::Full`] after
 /// what has expired was reclaimed; a live entry is never dropped.
+///
+/// Every charge and every idempotency key leaves a reservation for `reservations.retention_ms`, and
+/// every key a claim for `idempotency.retention_ms`, so the bounds must hold what comes in meanwhile.
+/// Tokens are kept in 1024 parts and cells in 64, among which their bound is divided, rounded up: near
+/// it, one part may be full before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryOptions {
@@ -77,7 +82,7 @@ impl MemoryStore {
         }
     }
 
-    fn admit_view(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
+    fn admit_in_view(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
         let mut view = View::new(self, now_ms);
         view.lock_tokens(&[admit.token]);
         let needs_account = admit.charge.is_some()
@@ -94,15 +99,21 @@ impl MemoryStore {
     /// Ends what is due in every account that has something due, and reclaims cells.
     fn expire(&self, now_ms: u64) -> Result<Outcome, StoreError> {
         self.cells.reclaim(now_ms);
+        self.expire_accounts(now_ms).map(|(_, ended)| Outcome::Expired(ended))
+    }
+
+    /// Gives in how many accounts something was due, and how many leases and claims ended.
+    fn expire_accounts(&self, now_ms: u64) -> Result<(usize, u64), StoreError> {
         let mut ended = 0_u64;
-        for slot in self.accounts.take_due(now_ms) {
-            let account = crate::AccountRef::Slot(slot);
+        let due = self.accounts.take_due(now_ms);
+        for slot in &due {
+            let account = crate::AccountRef::Slot(*slot);
             let mut view = View::new(self, now_ms);
             view.lock_account(&account);
             ended = ended.saturating_add(transition::expire_account(&mut view, &account, now_ms)?);
             view.register_due();
         }
-        Ok(Outcome::Expired(ended))
+        Ok((due.len(), ended))
     }
 
     fn administer(
@@ -167,9 +178,15 @@ impl Store for MemoryStore {
 
     #[inline]
     fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
-        match self.tokens.admit_carried(admit, now_ms) {
-            Some(admission) => Ok(admission),
-            None => self.admit_view(admit, now_ms),
+        if let Some(admission) = self.tokens.admit_carried(admit, now_ms) {
+            return Ok(admission);
+        }
+        match self.admit_in_view(admit, now_ms) {
+            // What is due in other accounts makes room too; nothing was changed yet.
+            Err(StoreError::Full { .. }) if self.expire_accounts(now_ms)?.0 > 0 => {
+                self.admit_in_view(admit, now_ms)
+            }
+            outcome => outcome,
         }
     }
 

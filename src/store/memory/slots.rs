@@ -38,6 +38,11 @@ impl<S: Slot> Slots<S> {
         self.places.iter().filter(|slot| !slot.is_empty())
     }
 
+    /// For changes that leave the hashes alone.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut S> {
+        self.places.iter_mut().filter(|slot| !slot.is_empty())
+    }
+
     /// The entry with this hash for which `is_it` holds.
     #[inline]
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(&S) -> bool) -> Option<&S> {

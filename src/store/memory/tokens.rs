@@ -98,10 +98,24 @@ impl Tokens {
         let TokenShard { slots, scope_tables } = &mut *shard;
         let slot = find_mut(slots, lookup.digest)?;
         let known = scope_tables.get(usize::from(slot.scope_table).wrapping_sub(1));
-        if known != Some(&lookup.scopes.id()) {
-            slot.scopes = self.scopes_in(slot, lookup.scopes);
-            slot.scope_table = number_of(scope_tables, lookup.scopes.id());
+        if known == Some(&lookup.scopes.id()) {
+            return Some(self.found(slot, lookup, now_ms, accounts));
         }
+        let number = shard.number_of(lookup.scopes.id());
+        let slot = find_mut(&mut shard.slots, lookup.digest)?;
+        slot.scopes = self.scopes_in(slot, lookup.scopes);
+        slot.scope_table = number;
+        Some(self.found(slot, lookup, now_ms, accounts))
+    }
+
+    #[inline]
+    fn found(
+        &self,
+        slot: &mut TokenSlot,
+        lookup: &Lookup<'_>,
+        now_ms: u64,
+        accounts: &Accounts,
+    ) -> (Found, Option<Admission>) {
         let found = Found {
             account: slot.account,
             scopes: slot.scopes,
@@ -121,7 +135,7 @@ impl Tokens {
             }
             _ => None,
         };
-        Some((found, admission))
+        (found, admission)
     }
 
     fn scopes_in(&self, slot: &TokenSlot, table: &ScopeTable) -> ScopeSet {
@@ -300,6 +314,20 @@ impl Slot for TokenSlot {
 }
 
 impl TokenShard {
+    /// The number of a scope table in this shard, from 1. When there have been too many, numbering
+    /// starts over, and every slot computes its scopes anew when it is next looked up.
+    fn number_of(&mut self, id: u64) -> u8 {
+        if let Some(position) = self.scope_tables.iter().position(|known| *known == id) {
+            return u8::try_from(position.saturating_add(1)).unwrap_or(0);
+        }
+        if self.scope_tables.len() >= usize::from(u8::MAX) {
+            self.scope_tables.clear();
+            self.slots.iter_mut().for_each(|slot| slot.scope_table = 0);
+        }
+        self.scope_tables.push(id);
+        u8::try_from(self.scope_tables.len()).unwrap_or(0)
+    }
+
     pub(super) fn contains(&self, digest: &TokenDigest) -> bool {
         self.slots.find(hash_of(digest), |slot| slot.digest == *digest).is_some()
     }
@@ -331,12 +359,31 @@ fn hash_of(digest: &TokenDigest) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// The number of a scope table in a shard, from 1. When there have been too many, numbering starts
-/// over, and 0 makes every slot compute its scopes anew.
-fn number_of(tables: &mut Vec<u64>, id: u64) -> u8 {
-    let position = tables.iter().position(|known| *known == id).unwrap_or_else(|| {
-        tables.push(id);
-        tables.len().saturating_sub(1)
-    });
-    u8::try_from(position.saturating_add(1)).unwrap_or(0)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scope_tables_are_numbered_anew_after_many_reloads() {
+        let tokens = Tokens::new(1 << 20);
+        let accounts = Accounts::new(&crate::MemoryOptions::default());
+        let digest = TokenDigest::new([7; 32]);
+        let account = crate::AccountId::new("acme").unwrap();
+        let shard = Tokens::shard_of(&digest);
+        let token = Token::plain(account, alloc::vec!["pay".into()]);
+        tokens.put(&mut tokens.lock(shard).unwrap(), digest, 0, token);
+        for reload in 0..1_000 {
+            // Another scope before it moves the bit of `pay`.
+            let names = [alloc::format!("a{reload}").into(), Box::from("pay")];
+            let table = ScopeTable::new(names.into_iter().skip(reload % 2));
+            for _ in 0..2 {
+                let lookup = Lookup { digest: &digest, scopes: &table, plain: None };
+                let (found, _) = tokens.look_up(&lookup, 0, &accounts).unwrap();
+                assert_eq!(table.names_in(found.scopes).collect::<Vec<_>>(), ["pay"]);
+            }
+            let shard = tokens.lock(shard).unwrap();
+            assert!(shard.scope_tables.len() <= 255);
+            assert!(shard.slots.iter().all(|slot| slot.scope_table > 0), "looked up without work");
+        }
+    }
 }

@@ -132,7 +132,7 @@ impl<'s> View<'s> {
             let fresh =
                 changes.cells.iter().skip(index).filter(|(other, ..)| same_shard(other)).count();
             let Some(shard) = self.cell_shard(key) else { continue };
-            if shard.get(key).is_none() && !shard.has_room(fresh, now_ms) {
+            if !shard.contains(key) && !shard.has_room(fresh, now_ms) {
                 return Err(StoreError::Full { what: "limiter cells" });
             }
         }
@@ -259,7 +259,8 @@ impl Records for View<'_> {
         if let Some(shard) = self.token_shard(key) {
             return Ok(shard.cell(key));
         }
-        Ok(self.cell_shard(key).and_then(|shard| shard.get(key)))
+        let now_ms = self.now_ms;
+        Ok(self.cell_shard(key).and_then(|shard| shard.get(key, now_ms)))
     }
 
     fn settings(&mut self, account: &AccountRef) -> Result<Arc<AccountSettings>, StoreError> {
