@@ -27,9 +27,13 @@ struct Cli {
 // One variant and one module per subcommand.
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(after_help = exit::HELP)]
     Scenario(scenario::Args),
+    #[command(after_help = exit::HELP)]
     Check(check::Args),
+    #[command(after_help = exit::HELP)]
     Explain(Box<explain::Args>),
+    #[command(after_help = exit::HELP)]
     Token(token::Args),
 }
 

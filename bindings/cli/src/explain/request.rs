@@ -51,11 +51,11 @@ impl RequestArgs {
     pub(crate) fn step(&self) -> Result<Value, Failure> {
         match &self.request {
             Some(file) => read(file),
-            None => self.from_flags(),
+            None => self.step_of_flags(),
         }
     }
 
-    fn from_flags(&self) -> Result<Value, Failure> {
+    fn step_of_flags(&self) -> Result<Value, Failure> {
         let headers =
             self.header.iter().map(|header| pair(header)).collect::<Result<Vec<_>, _>>()?;
         Ok(json!({
