@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failure};
 
 /// Decide requests of a paid HTTP API: run scenarios, check policies, explain decisions, make tokens.
 #[derive(Debug, Parser)]
-#[command(version, after_help = exit::HELP, arg_required_else_help = true)]
+#[command(name = "tollgate", version, after_help = exit::HELP, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

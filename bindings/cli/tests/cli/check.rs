@@ -1,10 +1,8 @@
 //! `tollgate check`.
 
-mod common;
-
 use std::fs;
 
-use common::{Ran, run};
+use crate::common::{Ran, run};
 use serde_json::json;
 
 fn check(name: &str, text: &str, more: &[&str]) -> Ran {

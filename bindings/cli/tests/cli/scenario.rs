@@ -1,13 +1,11 @@
 //! `tollgate scenario`, on files and through a pipe.
 
-mod common;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{run, tollgate};
+use crate::common::{run, tollgate};
 use serde_json::{Value, json};
 
 fn vectors() -> String {

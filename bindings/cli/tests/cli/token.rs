@@ -1,10 +1,8 @@
 //! `tollgate token`, and the command as a whole.
 
-mod common;
-
 use std::fs;
 
-use common::run;
+use crate::common::run;
 use tollgate::{Pepper, TokenFormat, TokenText, digest};
 
 #[test]
