@@ -8,6 +8,7 @@ mod parallel;
 mod runner;
 mod session;
 mod step;
+mod unique;
 mod wire;
 
 pub use error::StepError;
@@ -20,4 +21,5 @@ pub use step::{
     ParallelStep, PolicyStep, RefundStep, RequestStep, ResolveStep, ResponseFields, RevokeStep,
     RotateStep, Step, TokenStep,
 };
+pub use unique::UniqueKeys;
 pub use wire::{HeaderList, Secret, Wire, wire_text};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tollgate::TokenText;
-use tollgate_scenario::Runner;
+use tollgate_scenario::{Runner, UniqueKeys};
 
 use crate::exit::Failure;
 use crate::policy::{self, Format};
@@ -108,7 +108,8 @@ fn run_state(runner: &mut Runner, file: &Path) -> Result<(), Failure> {
     let text = fs::read_to_string(file).map_err(|error| fail(&error))?;
     let mut number: usize = 0;
     for value in serde_json::Deserializer::from_str(&text).into_iter() {
-        let steps = match value.map_err(|error| fail(&error))? {
+        let UniqueKeys(value) = value.map_err(|error| fail(&error))?;
+        let steps = match value {
             Value::Array(steps) => steps,
             step => vec![step],
         };

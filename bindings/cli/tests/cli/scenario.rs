@@ -75,7 +75,7 @@ fn a_reply_comes_before_the_next_line_is_sent() {
         let reply = ask(&request.to_string());
         let expected = if id == "r-1" { "allow" } else { "deny" };
         assert_eq!((&reply["id"], &reply["verdict"]), (&json!(id), &json!(expected)));
-        assert!(ask(r#"{"op":"#)["error"].as_str().unwrap().contains("not JSON"));
+        assert!(ask(r#"{"op":"#)["error"].as_str().unwrap().contains("as JSON"));
     }
     assert_eq!(ask(r#"{"op":"inspect","account":"acme"}"#)["available"], 40);
     drop(input);
@@ -86,15 +86,15 @@ fn a_reply_comes_before_the_next_line_is_sent() {
 fn bad_lines_reply_errors_and_blank_ones_nothing() {
     let input = [
         POLICY.as_bytes(),
-        b"\n\n  \t\nnonsense\n[1,2]\n\"\xff\"\n{\"op\":\"inspect\",\"account\":\"a\"}\n",
+        b"\n\n  \t\nnonsense\n[1,2]\n\"\xff\"\n{\"op\":\"inspect\",\"account\":\"a\"}\n{\"op\":1,\"op\":1}\n",
     ];
     let ran = run(&["scenario", "-"], &input.concat());
     let replies: Vec<Value> =
         ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((ran.code, replies.len()), (0, 5));
+    assert_eq!((ran.code, replies.len()), (0, 6));
     assert_eq!(replies[0], json!({}));
     for (reply, part) in
-        replies[1..].iter().zip(["not JSON", "JSON object", "not JSON", "no such account"])
+        replies[1..].iter().zip(["as JSON", "JSON object", "as JSON", "no such account", "twice"])
     {
         assert!(reply["error"].as_str().unwrap().contains(part), "{reply}");
     }
