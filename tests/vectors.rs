@@ -1,4 +1,5 @@
 //! Every file in `tests/vectors` through the library, on the memory store.
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,8 +18,8 @@ fn files() -> Vec<(PathBuf, VectorFile)> {
     assert!(!paths.is_empty(), "tests/vectors has no files");
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
-        let file = VectorFile::parse(&text)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let file =
+            VectorFile::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         (path, file)
     };
     paths.into_iter().map(read).collect()

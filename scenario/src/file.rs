@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::expect::{Mismatch, check};
 use crate::runner::{Backend, Runner};
+use crate::unique::UniqueKeys;
 
 /// A file of scenarios.
 #[derive(Clone, Debug, Deserialize)]
@@ -78,11 +79,12 @@ impl VectorFile {
     /// Reads a file's text.
     ///
     /// # Errors
-    /// What is not JSON or not such a file, with its line; no scenario at all, one without steps, and
-    /// two with the same name.
+    /// What is not JSON or not such a file, with its line; a member that is there twice; no scenario at
+    /// all, one without steps, and two with the same name.
     pub fn parse(text: &str) -> Result<Self, FileError> {
         let file: VectorFile =
             serde_json::from_str(text).map_err(|error| FileError(error.to_string()))?;
+        serde_json::from_str::<UniqueKeys>(text).map_err(|error| FileError(error.to_string()))?;
         if file.scenarios.is_empty() {
             return Err(FileError("there is no scenario; add one".to_owned()));
         }

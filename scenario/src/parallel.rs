@@ -6,8 +6,9 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::error::StepError;
+use crate::fields::{MAX_THREADS, ParallelStep};
 use crate::session::Session;
-use crate::step::{MAX_THREADS, ParallelStep, Step};
+use crate::step::Step;
 
 /// Runs the steps on so many threads, released together. All of them are read before the first runs,
 /// so that one which cannot be read changes nothing. Their time, where they give none, is `default_ms`.

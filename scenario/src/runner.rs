@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tollgate::{Engine, MemoryStore, Store, StoreError};
 
+use crate::convert::config;
 use crate::error::StepError;
-use crate::session::{Explained, Session, config};
+use crate::session::{Explained, Session};
 use crate::step::Step;
 
 /// Makes the stores that scenarios run on.

@@ -6,18 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use tollgate::{
-    AccountId, AccountPatch, AccountRef, Admin, Amount, Decision, Engine, Finish, IpNet,
-    LiveEngine, MAX_NOW_MS, PRESETS, PolicyConfig, Settled, Store, StoredResponse, Ticket,
-    TokenDigest, TokenPatch, TokenText, TraceStep, Verdict, parse_network, preset,
+    AccountPatch, AccountRef, Admin, Amount, Decision, Engine, LiveEngine, MAX_NOW_MS, Store,
+    Ticket, TokenDigest, TokenPatch, TokenText, TraceStep, Verdict,
 };
 
+use crate::convert::{account_id, config, finish, networks, posted, set};
 use crate::error::StepError;
-use crate::parallel;
-use crate::step::{
-    AccountStep, DepositStep, FinishOutcome, FinishStep, InspectStep, PolicyStep, RefundStep,
-    RequestStep, ResolveStep, ResponseFields, RevokeStep, RotateStep, Step, TokenStep,
+use crate::fields::{
+    AccountStep, DepositStep, FinishStep, InspectStep, PolicyStep, RefundStep, RequestStep,
+    ResolveStep, RevokeStep, RotateStep, TokenStep,
 };
-use crate::wire::{Secret, Wire, wire_text};
+use crate::parallel;
+use crate::step::Step;
+use crate::wire::{Secret, wire_text};
 
 type Reply = Result<Value, StepError>;
 
@@ -316,82 +317,12 @@ impl Session {
     }
 }
 
-/// The policy of a `policy` or `reload` step.
-pub(crate) fn config(step: &PolicyStep) -> Result<PolicyConfig, StepError> {
-    let config = match (&step.policy, &step.preset) {
-        (Some(policy), None) => PolicyConfig::from_json_value(policy).map_err(StepError::of)?,
-        (None, Some(name)) => preset(name).ok_or_else(|| {
-            StepError::new(format!("there is no preset `{name}`; there are {}", PRESETS.join(", ")))
-        })?,
-        _ => return Err(StepError::new("give either `policy` or `preset`")),
-    };
-    match &step.patch {
-        Some(patch) => config.merge_patch(patch).map_err(StepError::of),
-        None => Ok(config),
-    }
-}
-
-fn account_id(text: &str) -> Result<AccountId, StepError> {
-    AccountId::new(text).map_err(StepError::of)
-}
-
-fn networks(texts: Option<Vec<String>>) -> Result<Option<Vec<IpNet>>, StepError> {
-    texts
-        .map(|texts| texts.iter().map(|text| parse_network(text).map_err(StepError::of)).collect())
-        .transpose()
-}
-
-fn set(reply: &mut Value, name: &str, value: Option<Value>) {
-    if let (Value::Object(members), Some(value)) = (reply, value) {
-        members.insert(name.to_owned(), value);
-    }
-}
-
-fn posted(settled: Settled) -> Option<Value> {
-    settled.posted.map(|Amount(amount)| amount.into())
-}
-
 fn headers(allowed: &Allowed) -> Vec<Value> {
     let mut headers = Vec::new();
     allowed.engine.for_each_header(&allowed.decision, |name, value| {
         headers.push(json!([name, wire_text(value)]));
     });
     headers
-}
-
-fn finish(
-    outcome: FinishOutcome,
-    amount: Option<Amount>,
-    response: Option<ResponseFields>,
-) -> Result<Finish, StepError> {
-    if amount.is_some() && outcome != FinishOutcome::Settle {
-        return Err(StepError::new("`amount` goes with the outcome `settle` only"));
-    }
-    let response = response.map(stored).transpose()?.map(Arc::new);
-    match outcome {
-        FinishOutcome::Settle => Ok(Finish::Settle { amount, response }),
-        FinishOutcome::Void => Ok(Finish::Void { response }),
-        FinishOutcome::Unknown if response.is_some() => {
-            Err(StepError::new("`response` does not go with the outcome `unknown`"))
-        }
-        FinishOutcome::Unknown => Ok(Finish::Unknown),
-    }
-}
-
-fn stored(response: ResponseFields) -> Result<StoredResponse, StepError> {
-    if !(100..=999).contains(&response.status) {
-        return Err(StepError::new("the response's `status` is 100 to 999"));
-    }
-    let headers = response
-        .headers
-        .into_iter()
-        .map(|(name, value)| match Wire::parse(&name) {
-            Some(_) => Ok((name.into_boxed_str(), value.as_ref().into())),
-            None => Err(StepError::new("the name of a header has a code point above U+00FF")),
-        })
-        .collect::<Result<_, _>>()?;
-    let body = response.body.map(|body| body.into_bytes().into_boxed_slice());
-    Ok(StoredResponse { status: response.status, headers, body })
 }
 
 /// Tickets by their account's name: a store that is reopened need not know its own references.

@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failure};
 
 /// Decide requests of a paid HTTP API: run scenarios, check policies, explain decisions, make tokens.
 #[derive(Debug, Parser)]
-#[command(version, after_help = exit::HELP, arg_required_else_help = true)]
+#[command(name = "tollgate", version, after_help = exit::HELP, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -27,9 +27,13 @@ struct Cli {
 // One variant and one module per subcommand.
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(after_help = exit::HELP)]
     Scenario(scenario::Args),
+    #[command(after_help = exit::HELP)]
     Check(check::Args),
+    #[command(after_help = exit::HELP)]
     Explain(Box<explain::Args>),
+    #[command(after_help = exit::HELP)]
     Token(token::Args),
 }
 

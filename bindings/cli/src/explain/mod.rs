@@ -30,7 +30,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Done {
     let mut step = args.request.step()?;
     let mut runner = Runner::in_memory();
-    let authorization = args.setup.run(&mut runner, &step)?;
+    let authorization = args.setup.run(&mut runner)?;
     request::add_authorization(&mut step, authorization);
     let explained = runner.explain(step).map_err(|error| Failure::at("request", error))?;
     if args.json {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use tollgate_scenario::UniqueKeys;
 
 use crate::exit::Failure;
 
@@ -51,11 +52,11 @@ impl RequestArgs {
     pub(crate) fn step(&self) -> Result<Value, Failure> {
         match &self.request {
             Some(file) => read(file),
-            None => self.from_flags(),
+            None => self.step_of_flags(),
         }
     }
 
-    fn from_flags(&self) -> Result<Value, Failure> {
+    fn step_of_flags(&self) -> Result<Value, Failure> {
         let headers =
             self.header.iter().map(|header| pair(header)).collect::<Result<Vec<_>, _>>()?;
         Ok(json!({
@@ -98,7 +99,7 @@ fn read(file: &Path) -> Result<Value, Failure> {
         fs::read_to_string(file)
     };
     let text = text.map_err(|error| Failure::at(file.display(), error))?;
-    let mut step: Value =
+    let UniqueKeys(mut step) =
         serde_json::from_str(&text).map_err(|error| Failure::at(file.display(), error))?;
     if let Value::Object(fields) = &mut step {
         fields.entry("op").or_insert_with(|| "request".into());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tollgate::TokenText;
-use tollgate_scenario::Runner;
+use tollgate_scenario::{Runner, UniqueKeys};
 
 use crate::exit::Failure;
 use crate::policy::{self, Format};
@@ -47,11 +47,7 @@ const EXAMPLE_ENTROPY: [u8; 32] = [0; 32];
 
 impl SetupArgs {
     /// Sets up policy and state. Gives the `Authorization` header of the example token, if there is one.
-    pub(crate) fn run(
-        &self,
-        runner: &mut Runner,
-        request: &Value,
-    ) -> Result<Option<String>, Failure> {
+    pub(crate) fn run(&self, runner: &mut Runner) -> Result<Option<String>, Failure> {
         if self.policy.is_some() || self.preset.is_some() {
             self.set_policy(runner)?;
         }
@@ -61,8 +57,7 @@ impl SetupArgs {
         if !self.has_example() {
             return Ok(None);
         }
-        let now_ms = request.get("now_ms").and_then(Value::as_u64).unwrap_or(0);
-        self.set_example(runner, now_ms).map(Some)
+        self.set_example(runner).map(Some)
     }
 
     fn set_policy(&self, runner: &mut Runner) -> Result<(), Failure> {
@@ -82,12 +77,12 @@ impl SetupArgs {
         self.balance.is_some() || lists.into_iter().any(|list| !list.is_empty())
     }
 
-    fn set_example(&self, runner: &mut Runner, now_ms: u64) -> Result<String, Failure> {
+    fn set_example(&self, runner: &mut Runner) -> Result<String, Failure> {
         try_step(
             runner,
             json!({
                 "op": "account", "id": "example", "balance": self.balance, "networks": self.network,
-                "senders": self.senders, "now_ms": now_ms,
+                "senders": self.senders,
             }),
         )?;
         let token = TokenText::generate(&EXAMPLE_ENTROPY);
@@ -95,7 +90,7 @@ impl SetupArgs {
             runner,
             json!({
                 "op": "token", "token": token.expose(), "account": "example", "scopes": self.scope,
-                "networks": self.token_network, "now_ms": now_ms,
+                "networks": self.token_network,
             }),
         )?;
         Ok(format!("Bearer {}", token.expose()))
@@ -113,7 +108,8 @@ fn run_state(runner: &mut Runner, file: &Path) -> Result<(), Failure> {
     let text = fs::read_to_string(file).map_err(|error| fail(&error))?;
     let mut number: usize = 0;
     for value in serde_json::Deserializer::from_str(&text).into_iter() {
-        let steps = match value.map_err(|error| fail(&error))? {
+        let UniqueKeys(value) = value.map_err(|error| fail(&error))?;
+        let steps = match value {
             Value::Array(steps) => steps,
             step => vec![step],
         };

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read, Write};
 
 use serde_json::Value;
-use tollgate_scenario::{Runner, StepError, check};
+use tollgate_scenario::{Runner, StepError, UniqueKeys, check};
 
 use crate::exit::{Done, Exit, Failure};
 
@@ -54,8 +54,9 @@ fn next_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<Option<b
 }
 
 fn parse(line: &[u8]) -> Result<Value, StepError> {
-    serde_json::from_slice(line)
-        .map_err(|error| StepError::new(format!("the line is not JSON: {error}")))
+    serde_json::from_slice::<UniqueKeys>(line)
+        .map(|UniqueKeys(step)| step)
+        .map_err(|error| StepError::new(format!("the line cannot be read as JSON: {error}")))
 }
 
 fn too_long() -> StepError {
