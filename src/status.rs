@@ -3,7 +3,8 @@
 /// Why a decision came out as it did. The number is the same on every surface and never reused.
 ///
 /// The order of the variants is the order of precedence: when several checks would fail, the
-/// answer is the first of them.
+/// answer is the first of them. A key that stands for another request is `IdempotencyKeyReused`
+/// also while that request runs, for waiting would not help the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u16)]
 #[non_exhaustive]

@@ -126,6 +126,12 @@ impl CompiledPolicy {
         self.router.find(method, path)
     }
 
+    /// Which token texts are admitted.
+    #[must_use]
+    pub fn token_format(&self) -> TokenFormat {
+        self.token_format
+    }
+
     /// The names of all scopes.
     #[must_use]
     pub fn scopes(&self) -> &ScopeTable {

@@ -1,0 +1,60 @@
+//! The `tollgate` command.
+#![forbid(unsafe_code)]
+
+mod check;
+mod exit;
+mod explain;
+mod policy;
+mod scenario;
+mod table;
+mod token;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::{Exit, Failure};
+
+/// Decide requests of a paid HTTP API: run scenarios, check policies, explain decisions, make tokens.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, after_help = exit::HELP, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+// One variant and one module per subcommand.
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(after_help = exit::HELP)]
+    Scenario(scenario::Args),
+    #[command(after_help = exit::HELP)]
+    Check(check::Args),
+    #[command(after_help = exit::HELP)]
+    Explain(Box<explain::Args>),
+    #[command(after_help = exit::HELP)]
+    Token(token::Args),
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let mut stdout = io::stdout().lock();
+    let done = match command {
+        Command::Scenario(args) => scenario::run(args, &mut stdout),
+        Command::Check(args) => check::run(&args, &mut stdout),
+        Command::Explain(args) => explain::run(&args, &mut stdout),
+        Command::Token(args) => token::run(&args, &mut stdout),
+    };
+    let done = done.and_then(|exit| stdout.flush().map(|()| exit).map_err(Failure::from));
+    match done {
+        Ok(exit) => exit.into(),
+        // Whoever read the output has seen enough.
+        Err(Failure::OutputClosed) => Exit::Yes.into(),
+        Err(Failure::Said(message)) => {
+            // Where standard error is closed too there is nobody to tell.
+            let _ = writeln!(io::stderr(), "tollgate: {message}");
+            ExitCode::from(2)
+        }
+    }
+}

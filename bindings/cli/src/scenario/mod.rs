@@ -1,0 +1,33 @@
+//! `tollgate scenario`: files of scenarios, or steps from a pipe.
+
+mod files;
+mod pipe;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use crate::exit::{Done, Failure};
+
+/// Run scenarios: files, or steps from a pipe.
+///
+/// With FILEs or directories, runs every scenario in them and reports. With `-`, reads one step per
+/// line from standard input and writes one reply per line to standard output at once; a line that is no
+/// step replies {"error": …}. A reply that is not what its step expects is reported on standard error.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Scenario files, directories whose .json files are meant, or `-` alone
+    #[arg(required = true, value_name = "FILE|DIR|-")]
+    paths: Vec<PathBuf>,
+    /// Report in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args, out: &mut dyn Write) -> Done {
+    let piped = args.paths.iter().filter(|path| path.as_os_str() == "-").count();
+    match (piped, args.paths.len()) {
+        (0, _) => files::run(&args.paths, args.json, out),
+        (1, 1) => pipe::run(&mut io::stdin().lock(), out, &mut io::stderr()),
+        _ => Err(Failure::new("`-` stands alone; run the files in a command of their own")),
+    }
+}

@@ -1,0 +1,8 @@
+//! The real command: every subcommand, bad input, and the pipe.
+#![cfg(test)]
+
+mod check;
+mod common;
+mod explain;
+mod scenario;
+mod token;
