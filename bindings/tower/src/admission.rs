@@ -7,8 +7,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http_body::Body;
 use tollgate::{
-    AccountRef, Amount, AsyncStore, Command, Decision, Engine, Idempotency, Mode,
-    Request, RouteId,
+    AccountRef, Amount, AsyncStore, Command, Decision, Engine, Idempotency, Mode, Request, RouteId,
 };
 
 use crate::carry_on::CarryOn;

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, response};
+use http_body::SizeHint;
 use tollgate::{Answer, Decision, Engine, Headers, StoredResponse};
 
 /// A header map as the core reads it.
@@ -60,17 +61,21 @@ pub(crate) struct KeptHead {
 }
 
 impl KeptHead {
-    pub(crate) fn new(method: &Method, head: &response::Parts, names: &[HeaderName]) -> KeptHead {
-        // The length of what GET would give, which an empty body does not tell.
-        let length = (method == Method::HEAD).then_some(CONTENT_LENGTH);
-        let headers = names
-            .iter()
-            .chain(&length)
-            .flat_map(|name| {
-                head.headers.get_all(name).iter().map(|value| (name.clone(), value.clone()))
-            })
-            .collect();
-        KeptHead { status: head.status.as_u16(), headers }
+    pub(crate) fn new(head: &response::Parts, names: &[HeaderName]) -> KeptHead {
+        let kept = |name: &HeaderName| {
+            let values = head.headers.get_all(name).iter();
+            values.map(|value| (name.clone(), value.clone())).collect::<Vec<_>>()
+        };
+        KeptHead { status: head.status.as_u16(), headers: names.iter().flat_map(kept).collect() }
+    }
+
+    /// The same for an answer to HEAD: with the length of what GET would give.
+    pub(crate) fn of_head_request(mut self, head: &response::Parts, size: &SizeHint) -> KeptHead {
+        let told = head.headers.get(CONTENT_LENGTH).cloned();
+        if let Some(length) = told.or_else(|| size.exact().map(HeaderValue::from)) {
+            self.headers.push((CONTENT_LENGTH, length));
+        }
+        self
     }
 
     /// With its body; without one, headers that describe the bytes of a body are left out too.

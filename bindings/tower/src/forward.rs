@@ -87,12 +87,13 @@ where
 {
     let (parts, body) = response.into_parts();
     let settlement = (options.rule)(&parts);
-    let kept = if open.holds_key() {
-        Kept::up_to(options.max_response_body)
-    } else {
-        Kept::nothing()
+    let kept =
+        if open.holds_key() { Kept::up_to(options.max_response_body) } else { Kept::nothing() };
+    let head = KeptHead::new(&parts, &options.replay_headers);
+    let head = match *method {
+        Method::HEAD => head.of_head_request(&parts, &body.size_hint()),
+        _ => head,
     };
-    let head = KeptHead::new(method, &parts, &options.replay_headers);
     let answered = Answered { open, head, settlement };
     // Servers do not read the body of an answer to HEAD: its end is here.
     let body = if method == Method::HEAD || body.is_end_stream() {

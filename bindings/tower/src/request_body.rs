@@ -79,7 +79,8 @@ impl<B: Body> Body for RequestBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
             KindProjection::Streamed { body } => Poll::Ready(
-                ready!(body.poll_frame(cx)).map(|frame| frame.map(|frame| frame.map_data(to_bytes))),
+                ready!(body.poll_frame(cx))
+                    .map(|frame| frame.map(|frame| frame.map_data(to_bytes))),
             ),
             KindProjection::Read { data, .. } if !data.is_empty() => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))))

@@ -68,7 +68,8 @@ where
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))))
             }
             KindProjection::Passed { body } => Poll::Ready(
-                ready!(body.poll_frame(cx)).map(|frame| frame.map(|frame| frame.map_data(to_bytes))),
+                ready!(body.poll_frame(cx))
+                    .map(|frame| frame.map(|frame| frame.map_data(to_bytes))),
             ),
             KindProjection::Captured { capture } => capture.poll_frame(cx),
         }

@@ -41,7 +41,8 @@ async fn unauthorized_401() {
     gateway.admin().revoke_token(&digest, NOW_MS).unwrap();
     let unknown = Call::sms().token(9);
     let revoked = Call::sms().token(2);
-    let malformed = Call::sms().without("authorization").header("authorization", "Bearer tg_live_x");
+    let malformed =
+        Call::sms().without("authorization").header("authorization", "Bearer tg_live_x");
     let doubled = Call::sms().header("authorization", "Bearer x");
     for call in [unknown, revoked, malformed, doubled] {
         let reply = gateway.send(call).await;
@@ -60,7 +61,7 @@ async fn payment_402_and_forbidden_403() {
     gateway.token(3, "acme", TokenPatch { scopes: Some(vec!["reports".into()]), ..patch() });
     let elsewhere = Some(vec![parse_network("203.0.113.0/24").unwrap()]);
     gateway.token(4, "acme", TokenPatch { networks: elsewhere, ..patch() });
-    let cap = SpendCap { per: Period::Day, amount: Amount(PRICE - 1) };
+    let cap = SpendCap { per: Period::Day, amount: Amount(PRICE - 1), shadow: false };
     gateway.token(5, "acme", TokenPatch { spend_caps: Some(vec![cap]), ..patch() });
     let here = Some(vec![parse_network("127.0.0.1").unwrap()]);
     gateway.token(6, "acme", TokenPatch { networks: here, ..patch() });
@@ -173,7 +174,8 @@ async fn a_duplicate_of_a_running_request_is_a_409() {
 async fn what_a_status_means_for_money_and_key() {
     let gateway = Gateway::start().await;
     let mut balance = 1_000_000;
-    for (status, price) in [("200", 5), ("204", 5), ("303", 5), ("404", 0), ("500", 0), ("503", 0)] {
+    for (status, price) in [("200", 5), ("204", 5), ("303", 5), ("404", 0), ("500", 0), ("503", 0)]
+    {
         let call = Call::sms().key(status).header("x-status", status);
         let first = gateway.send(call.clone()).await;
         let again = gateway.send(call).await;

@@ -25,7 +25,10 @@ impl Call {
     }
 
     pub fn sms() -> Call {
-        Call { body: Bytes::from_static(b"{\"to\":\"+15550100\"}"), ..Call::new("POST", "/sms/send") }
+        Call {
+            body: Bytes::from_static(b"{\"to\":\"+15550100\"}"),
+            ..Call::new("POST", "/sms/send")
+        }
     }
 
     pub fn header(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Call {

@@ -1,5 +1,5 @@
 //! A gateway on a real socket, with an upstream that counts and a store that tells what it is asked.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod client;
 pub mod upstream;
@@ -32,7 +32,8 @@ pub struct Watched {
 impl Store for Watched {
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
         let Command::Settle(settle) = command else { return self.memory.perform(command, now_ms) };
-        let fail = self.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        let fail =
+            self.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         if fail.is_ok() {
             return Err(StoreError::Unavailable { reason: "as the test wants".into() });
         }
@@ -95,10 +96,11 @@ pub fn parts(policy: PolicyConfig) -> Parts {
             invalid: parts.headers.get("x-invalid").map(|v| v.to_str().unwrap().to_owned()),
         });
     let parts = Parts { builder, store, live, now_ms };
-    parts.account("acme", 1_000_000, AccountPatch {
-        senders: Some(vec!["ACME".into()]),
-        ..AccountPatch::default()
-    });
+    parts.account(
+        "acme",
+        1_000_000,
+        AccountPatch { senders: Some(vec!["ACME".into()]), ..AccountPatch::default() },
+    );
     parts.token(1, "acme", TokenPatch::default());
     parts
 }

@@ -83,9 +83,9 @@ async fn handle(State(upstream): State<Arc<Upstream>>, request: Request) -> Resp
     *upstream.admitted.lock().unwrap() =
         admitted.map(|a| (a.route().map(str::to_owned), a.reserved.0));
     upstream.entered.add_permits(1);
-    let header = |name: &str| {
-        request.headers().get(name).map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default()
-    };
+    let headers = request.headers().clone();
+    let header =
+        |name: &str| headers.get(name).map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
     let head = [
         ("content-type", "application/json".to_owned()),
         ("location", format!("/messages/{number}")),
