@@ -1,4 +1,12 @@
 //! However a request ends, it is settled once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "helpers of tests may fail as tests do"
+)]
 
 mod common;
 

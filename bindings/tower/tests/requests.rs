@@ -1,4 +1,12 @@
 //! Request bodies, odd requests, HTTP/1.1 pipelines and HTTP/2.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "helpers of tests may fail as tests do"
+)]
 
 mod common;
 
