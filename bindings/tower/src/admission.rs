@@ -14,7 +14,7 @@ use crate::carry_on::CarryOn;
 use crate::convert::ByName;
 use crate::options::{Facts, FactsHook, Shared};
 use crate::request_body::{ReadBody, RequestBody, read};
-use crate::settlement::{Open, SETTLEMENT_BOUND};
+use crate::settlement::Open;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -113,7 +113,7 @@ async fn ask<S: AsyncStore + 'static>(
         let open = decision.ticket().map(|ticket| Open::new(&shared, &engine, ticket.clone()));
         (parts, decision, open)
     };
-    CarryOn::new(work, SETTLEMENT_BOUND).await
+    CarryOn::to_end(work).await
 }
 
 /// Decides as far as that goes without the request's body; no decision means that it is needed.
@@ -135,7 +135,7 @@ async fn ask_without_body<S: AsyncStore + 'static>(
         });
         (parts, decided)
     };
-    CarryOn::new(work, SETTLEMENT_BOUND).await
+    CarryOn::to_end(work).await
 }
 
 async fn decide_until_body<S: AsyncStore>(

@@ -14,7 +14,7 @@ use tollgate::Finish;
 use crate::carry_on::CarryOn;
 use crate::convert::KeptHead;
 use crate::request_body::to_bytes;
-use crate::settlement::{Open, SETTLEMENT_BOUND, Settlement};
+use crate::settlement::{Open, Settlement};
 
 /// What settles a request whose upstream answered.
 pub(crate) struct Answered {
@@ -156,7 +156,7 @@ impl<B: Body + Send + 'static> Drop for Capture<B> {
             {
                 let kept = std::mem::replace(&mut self.kept, Kept::nothing());
                 let rest = read_rest(body, answered, kept, carry_on);
-                drop(CarryOn::new(rest, carry_on.saturating_add(SETTLEMENT_BOUND)));
+                drop(CarryOn::to_end(rest));
             }
             _ => drop(answered.finish(None)),
         }

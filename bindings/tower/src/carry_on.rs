@@ -9,23 +9,29 @@ use tokio::runtime::Handle;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A future that is carried on, for at most `bound`, when it is dropped before its end.
+/// A future that is carried on when it is dropped before its end.
 ///
 /// It runs on the caller's task as long as there is one. Dropped on a tokio runtime, what is left of it
 /// becomes a task of its own; dropped elsewhere, it is polled once, which is enough for what waits for
 /// nothing. A future that panicked is not carried on.
 pub(crate) struct CarryOn<T: 'static> {
     future: Option<BoxFuture<T>>,
-    bound: Duration,
+    bound: Option<Duration>,
     polling: bool,
 }
 
 impl<T: 'static> CarryOn<T> {
-    pub(crate) fn new(
+    /// Carried on to its end.
+    pub(crate) fn to_end(future: impl Future<Output = T> + Send + 'static) -> CarryOn<T> {
+        CarryOn { future: Some(Box::pin(future)), bound: None, polling: false }
+    }
+
+    /// Carried on for at most `bound`; not at all when that is zero. Needs a runtime with time enabled.
+    pub(crate) fn within(
         future: impl Future<Output = T> + Send + 'static,
         bound: Duration,
     ) -> CarryOn<T> {
-        CarryOn { future: Some(Box::pin(future)), bound, polling: false }
+        CarryOn { future: Some(Box::pin(future)), bound: Some(bound), polling: false }
     }
 }
 
@@ -49,14 +55,17 @@ impl<T: 'static> Future for CarryOn<T> {
 impl<T: 'static> Drop for CarryOn<T> {
     fn drop(&mut self) {
         let Some(mut future) = self.future.take() else { return };
-        if self.polling || self.bound.is_zero() {
+        if self.polling || self.bound.is_some_and(|bound| bound.is_zero()) {
             return;
         }
         let bound = self.bound;
         match Handle::try_current() {
             Ok(runtime) => {
                 runtime.spawn(async move {
-                    let _ = tokio::time::timeout(bound, future).await;
+                    match bound {
+                        None => drop(future.await),
+                        Some(bound) => drop(tokio::time::timeout(bound, future).await),
+                    }
                 });
             }
             Err(_) => {
@@ -73,8 +82,6 @@ mod tests {
 
     use super::*;
 
-    const BOUND: Duration = Duration::from_secs(5);
-
     fn poll_once<T>(work: &mut CarryOn<T>) -> Poll<T> {
         Pin::new(work).poll(&mut Context::from_waker(Waker::noop()))
     }
@@ -83,7 +90,7 @@ mod tests {
     fn without_a_runtime_what_waits_for_nothing_is_done() {
         let done = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&done);
-        drop(CarryOn::new(async move { count.fetch_add(1, Ordering::SeqCst) }, BOUND));
+        drop(CarryOn::to_end(async move { count.fetch_add(1, Ordering::SeqCst) }));
         assert_eq!(done.load(Ordering::SeqCst), 1);
     }
 
@@ -93,14 +100,11 @@ mod tests {
         let (finished, end) = tokio::sync::oneshot::channel();
         let starts = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&starts);
-        let mut work = CarryOn::new(
-            async move {
-                count.fetch_add(1, Ordering::SeqCst);
-                released.await.unwrap();
-                finished.send(()).unwrap();
-            },
-            BOUND,
-        );
+        let mut work = CarryOn::to_end(async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            released.await.unwrap();
+            finished.send(()).unwrap();
+        });
         assert!(poll_once(&mut work).is_pending());
         drop(work);
         release.send(()).unwrap();
@@ -112,20 +116,17 @@ mod tests {
     async fn a_panic_and_a_bound_of_zero_end_it() {
         let alive = Arc::new(());
         let kept = Arc::clone(&alive);
-        let mut work: CarryOn<()> = CarryOn::new(
-            async move {
-                let _kept = kept;
-                panic!("as the test wants");
-            },
-            BOUND,
-        );
+        let mut work: CarryOn<()> = CarryOn::to_end(async move {
+            let _kept = kept;
+            panic!("as the test wants");
+        });
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let _ = poll_once(&mut work);
         }));
         assert!(caught.is_err());
         drop(work);
         let kept = Arc::clone(&alive);
-        drop(CarryOn::new(
+        drop(CarryOn::within(
             async move {
                 let _kept = kept;
                 std::future::pending::<()>().await;
@@ -133,5 +134,17 @@ mod tests {
             Duration::ZERO,
         ));
         assert_eq!(Arc::strong_count(&alive), 1);
+    }
+
+    #[tokio::test]
+    async fn a_bound_ends_what_would_never_end() {
+        let (kept, dropped) = tokio::sync::oneshot::channel::<()>();
+        let work = async move {
+            let _kept = kept;
+            std::future::pending::<()>().await;
+        };
+        drop(CarryOn::within(work, Duration::from_millis(10)));
+        let dropped = tokio::time::timeout(Duration::from_secs(20), dropped);
+        assert!(dropped.await.unwrap().is_err());
     }
 }

@@ -145,7 +145,7 @@ where
             let carry_on = shared.options.carry_on;
             let call = async move { inner.call(request).await };
             let work = forward::settle(shared, engine, decision, method, open, call);
-            CarryOn::new(work, carry_on).await
+            CarryOn::within(work, carry_on).await
         }
     }
 }

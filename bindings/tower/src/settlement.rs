@@ -52,9 +52,6 @@ impl Settlement {
     }
 }
 
-/// How long a settlement is carried on after its request is gone.
-pub(crate) const SETTLEMENT_BOUND: Duration = Duration::from_secs(60);
-
 /// Pauses before a settlement is tried again on a store that failed.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(400)];
 
@@ -93,21 +90,18 @@ impl Open {
     /// Settles; the future is carried on when it is dropped.
     pub(crate) fn finish(mut self, finish: Finish) -> CarryOn<()> {
         let settle = self.settle.take();
-        CarryOn::new(
-            async move {
-                if let Some(settle) = settle {
-                    settle(finish).await;
-                }
-            },
-            SETTLEMENT_BOUND,
-        )
+        CarryOn::to_end(async move {
+            if let Some(settle) = settle {
+                settle(finish).await;
+            }
+        })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         if let Some(settle) = self.settle.take() {
-            drop(CarryOn::new(settle(self.on_drop.clone()), SETTLEMENT_BOUND));
+            drop(CarryOn::to_end(settle(self.on_drop.clone())));
         }
     }
 }
