@@ -6,7 +6,9 @@ use core::net::IpAddr;
 use crate::ledger::Amount;
 
 /// Where a request's header values come from: a host's own header map, seen by name.
-pub trait Headers {
+///
+/// `Sync`, so that a decision that waits for its store may move between threads.
+pub trait Headers: Sync {
     /// The `nth` value (from 0, in order of arrival) of the header `name`, which is lower-case.
     fn value(&self, name: &str, nth: usize) -> Option<&[u8]>;
 
@@ -31,7 +33,7 @@ pub enum Single<'a> {
     Repeated,
 }
 
-impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Headers for [(N, V)] {
+impl<N: AsRef<[u8]> + Sync, V: AsRef<[u8]> + Sync> Headers for [(N, V)] {
     fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
         self.iter()
             .filter(|(key, _)| key.as_ref().eq_ignore_ascii_case(name.as_bytes()))
@@ -54,7 +56,7 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Headers for [(N, V)] {
     }
 }
 
-impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const LEN: usize> Headers for [(N, V); LEN] {
+impl<N: AsRef<[u8]> + Sync, V: AsRef<[u8]> + Sync, const LEN: usize> Headers for [(N, V); LEN] {
     fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
         self.as_slice().value(name, nth)
     }

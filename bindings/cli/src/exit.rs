@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0  done: every scenario passed, the policy is good, the decision (whatever it is) was explained
-  1  no: a reply was not as expected, a policy has errors (with --strict also: warnings)
+  0  done: every scenario passed, the policy is good, the decision (whatever it is) was explained,
+     every step of the demo went as documented
+  1  no: a reply was not as expected, a policy has errors (with --strict also: warnings),
+     a step of the demo went otherwise
   2  could not begin: wrong arguments, or input that cannot be read";
 
 /// What a command that ran found.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod demo;
 mod exit;
 mod explain;
 mod policy;
@@ -9,6 +10,7 @@ mod scenario;
 mod table;
 mod token;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -35,6 +37,9 @@ enum Command {
     Explain(Box<explain::Args>),
     #[command(after_help = exit::HELP)]
     Token(token::Args),
+    /// Serve a small paid API on this machine, and show what the engine does for it.
+    #[command(after_help = exit::HELP)]
+    Demo(demo::DemoArgs),
 }
 
 fn main() -> ExitCode {
@@ -45,16 +50,23 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, &mut stdout),
         Command::Explain(args) => explain::run(&args, &mut stdout),
         Command::Token(args) => token::run(&args, &mut stdout),
+        Command::Demo(args) => {
+            // Its tasks print too.
+            drop(stdout);
+            return demo::run(args).unwrap_or_else(|error| failed(&error));
+        }
     };
     let done = done.and_then(|exit| stdout.flush().map(|()| exit).map_err(Failure::from));
     match done {
         Ok(exit) => exit.into(),
         // Whoever read the output has seen enough.
         Err(Failure::OutputClosed) => Exit::Yes.into(),
-        Err(Failure::Said(message)) => {
-            // Where standard error is closed too there is nobody to tell.
-            let _ = writeln!(io::stderr(), "tollgate: {message}");
-            ExitCode::from(2)
-        }
+        Err(Failure::Said(message)) => failed(&message),
     }
+}
+
+fn failed(message: &dyn Display) -> ExitCode {
+    // Where standard error is closed too there is nobody to tell.
+    let _ = writeln!(io::stderr(), "tollgate: {message}");
+    ExitCode::from(2)
 }
