@@ -42,6 +42,7 @@ pub struct Evaluation<'a> {
     request: &'a Request<'a>,
     facts: Facts<'a>,
     stage: Stage,
+    looks_up_first: bool,
     /// What the store told of the token.
     credential: Option<Credential>,
     source: Option<IpAddr>,
@@ -184,6 +185,7 @@ impl<'a> Evaluation<'a> {
             request,
             facts,
             stage: Stage::Credential,
+            looks_up_first: false,
             credential: None,
             source: None,
             idempotency: Idempotency::Absent,
@@ -195,6 +197,13 @@ impl<'a> Evaluation<'a> {
     fn deny(&mut self, status: Status) {
         self.decision.status = status;
         self.stage = Stage::Nothing;
+    }
+
+    /// Asks for look-up and admission apart, also where they could be one command: until the store
+    /// performs [`Command::Admit`] nothing is consumed, and the host may still give up.
+    #[must_use]
+    pub fn look_up_first(self) -> Self {
+        Evaluation { looks_up_first: true, ..self }
     }
 
     /// What to ask of the store now; `None` when the decision is there.
@@ -256,7 +265,8 @@ impl<'a> Evaluation<'a> {
 
     fn look_up(&self) -> Lookup<'_> {
         // A trace wants to see every check: it takes the long way.
-        let plain = if self.trace.is_some() { None } else { self.facts.plain(self.request) };
+        let apart = self.looks_up_first || self.trace.is_some();
+        let plain = if apart { None } else { self.facts.plain(self.request) };
         self.facts.look_up(self.engine, plain)
     }
 

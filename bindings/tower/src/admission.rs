@@ -144,7 +144,7 @@ async fn decide_until_body<S: AsyncStore>(
     request: &Request<'_>,
     hook_reads: bool,
 ) -> Option<Decision> {
-    let mut evaluation = engine.evaluate(request);
+    let mut evaluation = engine.evaluate(request).look_up_first();
     while let Some(command) = evaluation.command() {
         if let Command::Admit(admit) = &command
             && admit.mode == Mode::Apply
