@@ -20,7 +20,9 @@ use tokens::Tokens;
 use view::View;
 
 /// Bounds of a [`MemoryStore`]. At a bound, new entries are refused with [`StoreError::Full`] after
-/// what has expired was reclaimed; a live entry is never dropped.
+/// what has expired was reclaimed; a live entry is never dropped. Claims and reservations are
+/// reclaimed for the account that is used, and for all by [`Admin::expire`](crate::Admin::expire),
+/// which a server calls every few seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryOptions {
