@@ -16,6 +16,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::upstream::Stream;
@@ -113,6 +114,50 @@ async fn a_client_that_leaves_while_the_store_decides_loses_nothing() {
     let account = AccountId::new("acme").unwrap();
     let wallet = Admin::new(&store.memory).account(&account, NOW_MS).unwrap().wallet;
     assert_eq!((wallet.balance, wallet.held), (Amount(1_000_000 - 5), Amount::ZERO));
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_runs_on_and_is_settled_by_its_response() {
+    for carry_on in [Duration::from_secs(20), Duration::ZERO] {
+        let parts = parts(policy());
+        let store = Arc::clone(&parts.store);
+        let release = Arc::new(Semaphore::new(0));
+        let upstream = Arc::clone(&release);
+        let (alive, ended) = tokio::sync::oneshot::channel::<()>();
+        let alive = Arc::new(std::sync::Mutex::new(Some(alive)));
+        let service = service_fn(move |_: Request<RequestBody<Full<Bytes>>>| {
+            let (upstream, alive) = (Arc::clone(&upstream), alive.lock().unwrap().take());
+            async move {
+                upstream.acquire().await.unwrap().forget();
+                drop(alive);
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"done"))))
+            }
+        });
+        let mut service = parts.builder.carry_on(carry_on).build().layer(service);
+        let mut call = service.call(request());
+        assert!(poll_once(&mut call).is_pending());
+        drop(call);
+        if carry_on.is_zero() {
+            assert!(within(ended).await.is_err());
+        }
+        release.add_permits(1);
+        within(async {
+            while finishes(&store).is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        match &finishes(&store)[..] {
+            [Finish::Settle { amount: None, response: Some(response) }] => {
+                assert!(!carry_on.is_zero());
+                assert_eq!(response.body.as_deref(), Some(&b"done"[..]));
+            }
+            other => {
+                assert!(carry_on.is_zero());
+                assert_eq!(other, [Finish::Unknown]);
+            }
+        }
+    }
 }
 
 #[test]

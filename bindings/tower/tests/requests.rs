@@ -57,12 +57,22 @@ async fn a_keyed_body_over_the_bound_is_refused_and_never_forwarded() {
     assert_eq!(gateway.send(call.clone().body("x".repeat(1000))).await.status, 201);
     let reply = gateway.send(call.body("x".repeat(1001))).await;
     assert_eq!(reply.code(), "idempotency_key_reused");
-    assert_eq!(gateway.executions(), 1);
+    // Not even for one that had no body.
+    let call = Call::sms().key("order-2");
+    assert_eq!(gateway.send(call.clone().body("")).await.status, 201);
+    let reply = gateway.send(call.body("x".repeat(1001))).await;
+    assert_eq!(reply.code(), "idempotency_key_reused");
+    assert_eq!(gateway.executions(), 2);
 }
 
 #[tokio::test]
 async fn a_body_is_not_read_for_a_request_that_is_denied_anyway() {
-    let gateway = Gateway::start().await;
+    denied_without_a_body(Gateway::start().await).await;
+    let hook = |b: Builder| b.facts_with_body(|_, _| Facts::default());
+    denied_without_a_body(Gateway::with(policy(), hook).await).await;
+}
+
+async fn denied_without_a_body(gateway: Gateway) {
     gateway.token(
         3,
         "acme",
