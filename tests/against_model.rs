@@ -27,8 +27,8 @@ use model::{Cap, End, World};
 use world::policy::policy;
 use world::steps::{Clock, Probe, Step, step};
 
-/// 2027-12-30 23:59:50 UTC: a minute before the last day of a month and a year.
-const START_MS: u64 = 1_830_211_190_000;
+/// 2027-12-31 23:59:50 UTC: ten seconds before a day, a month and a year end, and leases do not.
+const START_MS: u64 = 1_830_297_590_000;
 const ACCOUNTS: [&str; 3] = ["acme", "globex", "initech"];
 const SOURCES: [Option<&str>; 5] = [
     Some("192.0.2.7"),
@@ -482,6 +482,10 @@ impl Pair {
                 wallet.open_reservations,
             );
             prop_assert_eq!(given, expected, "{}", id);
+            for per in [Period::Day, Period::Month, Period::Lifetime] {
+                let spent = wallet.spend.within(per, self.now_ms).0;
+                prop_assert_eq!(spent, account.spent.within(per, self.now_ms), "{:?}", per);
+            }
             // The invariants, by the store's own words.
             let (deposited, refunded) = (u128::from(given.3), u128::from(given.4));
             prop_assert_eq!(deposited + refunded, u128::from(given.0) + u128::from(given.2));
