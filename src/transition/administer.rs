@@ -1,6 +1,7 @@
 //! What operators change: accounts, tokens, money paid in and given back.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -11,7 +12,7 @@ use crate::ledger::{
     AccountId, AccountRef, Amount, MAX_REFUNDS, ReservationId, ReservationState, Wallet,
 };
 use crate::token::TokenDigest;
-use crate::transition::{Change, Changes, Records, expire_account};
+use crate::transition::{Changes, Records, expire_account};
 
 type Administered<E> = Result<Result<Outcome, Refusal>, E>;
 
@@ -95,12 +96,13 @@ fn put_account<R: Records>(
             };
             let settings = patched(AccountSettings::default());
             records.commit(Changes {
-                new_account: Some((id, settings, wallet)),
+                new_account: Some(Box::new((id, settings, wallet))),
                 ..Changes::default()
             })?;
         }
         Some(account) => {
-            let settings = Some(patched((*records.settings(&account)?).clone()));
+            let settings = patched((*records.settings(&account)?).clone());
+            let settings = Some(Arc::new(settings));
             records.commit(Changes { account: Some(&account), settings, ..Changes::default() })?;
         }
     }
@@ -226,7 +228,7 @@ fn refund<R: Records>(
     records.commit(Changes {
         account: Some(account),
         wallet: Some(Wallet { balance, refunded, ..wallet }),
-        reservation: Some((id, Change::Put { record: reservation, due_ms })),
+        reservation: Some((id, reservation, due_ms)),
         ..Changes::default()
     })?;
     Ok(Ok(Outcome::Done))

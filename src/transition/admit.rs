@@ -413,7 +413,7 @@ fn apply_all<R: Records>(
         cells: &cells,
         wallet: Some(wallet),
         token_spend: money.token_spend,
-        reservation: Some((id, Change::Put { record: reservation, due_ms })),
+        reservation: Some((id, reservation, due_ms)),
         claim,
         ..Changes::default()
     })?;

@@ -21,36 +21,25 @@ pub fn expire_account<R: Records>(
     let mut ended = 0_u64;
     while let Some(due) = records.due(account, now_ms)? {
         match due {
-            Due::Claim(key) => {
+            Due::Claim(_) => {
                 ended = ended.saturating_add(1);
-                let claim = Some((key, Change::Remove));
-                records.commit(Changes { account: Some(account), claim, ..Changes::default() })?;
+                records.forget(account, due)?;
             }
             Due::Reservation(id) => {
-                let Some(reservation) = records.reservation(account, id)? else {
-                    remove(records, account, id)?;
-                    continue;
+                let held = |reservation: &Reservation| {
+                    reservation.state == ReservationState::Held && reservation.amount > Amount::ZERO
                 };
-                let open = reservation.state == ReservationState::Held;
-                if open && reservation.amount > Amount::ZERO {
-                    ended = ended.saturating_add(1);
-                    end_lease(records, account, id, reservation, now_ms)?;
-                } else {
-                    remove(records, account, id)?;
+                match records.reservation(account, id)?.filter(held) {
+                    Some(reservation) => {
+                        ended = ended.saturating_add(1);
+                        end_lease(records, account, id, reservation, now_ms)?;
+                    }
+                    None => records.forget(account, due)?,
                 }
             }
         }
     }
     Ok(ended)
-}
-
-fn remove<R: Records>(
-    records: &mut R,
-    account: &AccountRef,
-    id: ReservationId,
-) -> Result<(), R::Error> {
-    let reservation = Some((id, Change::Remove));
-    records.commit(Changes { account: Some(account), reservation, ..Changes::default() })
 }
 
 fn end_lease<R: Records>(
@@ -61,7 +50,7 @@ fn end_lease<R: Records>(
     now_ms: u64,
 ) -> Result<(), R::Error> {
     let Some(state) = end_of_lease(&reservation) else {
-        let reservation = Some((id, Change::Put { record: reservation, due_ms: NEVER_MS }));
+        let reservation = Some((id, reservation, NEVER_MS));
         return records.commit(Changes {
             account: Some(account),
             reservation,
@@ -148,7 +137,7 @@ pub(super) fn close<R: Records>(
         account: Some(account),
         wallet,
         token_spend,
-        reservation: Some((id, Change::Put { record: reservation, due_ms })),
+        reservation: Some((id, reservation, due_ms)),
         claim,
         ..Changes::default()
     })

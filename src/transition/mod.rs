@@ -9,6 +9,7 @@ mod admit;
 mod expire;
 mod settle;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -88,6 +89,9 @@ pub trait Records {
     /// The claim or reservation of an account that fell due first, at or before `now_ms`.
     #[allow(clippy::missing_errors_doc)]
     fn due(&mut self, account: &AccountRef, now_ms: u64) -> Result<Option<Due>, Self::Error>;
+    /// Removes a claim or reservation that fell due.
+    #[allow(clippy::missing_errors_doc)]
+    fn forget(&mut self, account: &AccountRef, due: Due) -> Result<(), Self::Error>;
     /// Makes all the changes, or none.
     ///
     /// # Errors
@@ -113,19 +117,19 @@ pub struct Changes<'c> {
     /// The account that all but cells and new accounts belong to.
     pub account: Option<&'c AccountRef>,
     /// A new account.
-    pub new_account: Option<(&'c AccountId, AccountSettings, Wallet)>,
+    pub new_account: Option<Box<(&'c AccountId, AccountSettings, Wallet)>>,
     /// Limiter cells, each with the Unix millisecond from which it says no more than an absent one.
     pub cells: &'c [(CellKey, Cell, u64)],
     /// The account's settings.
-    pub settings: Option<AccountSettings>,
+    pub settings: Option<Arc<AccountSettings>>,
     /// The account's money.
     pub wallet: Option<Wallet>,
     /// What a token has spent.
     pub token_spend: Option<(TokenDigest, Spend)>,
     /// Tokens to put.
     pub tokens: Vec<(TokenDigest, Token)>,
-    /// A reservation to put or remove.
-    pub reservation: Option<(ReservationId, Change<Reservation>)>,
+    /// A reservation to put, and when [`Records::due`] gives it.
+    pub reservation: Option<(ReservationId, Reservation, u64)>,
     /// A claim to put or remove.
     pub claim: Option<(ClaimKey, Change<Claim>)>,
 }

@@ -5,6 +5,7 @@ use alloc::collections::BinaryHeap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::hash::{BuildHasherDefault, Hasher};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::OnceLock;
 
@@ -16,6 +17,7 @@ use crate::idempotency::{Claim, ClaimKey};
 use crate::ledger::{AccountId, Reservation, ReservationId, Spend, Wallet};
 use crate::store::StoreError;
 use crate::store::memory::MemoryOptions;
+use crate::store::memory::due::DueQueue;
 use crate::token::TokenDigest;
 use crate::transition::{Due, NEVER_MS};
 
@@ -67,9 +69,9 @@ pub(super) struct AccountState {
 pub(super) struct Activity {
     pub(super) claims: HashMap<ClaimKey, (Claim, u64)>,
     pub(super) reservations: HashMap<ReservationId, (Reservation, u64)>,
-    pub(super) token_spend: HashMap<TokenDigest, Spend>,
+    pub(super) token_spend: HashMap<TokenDigest, Spend, BuildHasherDefault<DigestHasher>>,
     /// At least one entry for each of them, at or before the time it falls due.
-    due: BinaryHeap<Reverse<(u64, Due)>>,
+    due: DueQueue<Due>,
     /// The earliest time under which this account stands in the store's own list.
     registered_ms: Option<u64>,
 }
@@ -87,13 +89,17 @@ impl Count {
         Count { what, now: AtomicUsize::new(0), max }
     }
 
-    /// Counts one more, if the bound allows.
-    pub(super) fn add(&self) -> Result<(), StoreError> {
-        let below = |now: usize| (now < self.max).then_some(now.saturating_add(1));
-        self.now
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, below)
-            .map(|_| ())
-            .map_err(|_| StoreError::Full { what: self.what })
+    /// Whether the bound is reached. Threads that ask at once may each add one more.
+    pub(super) fn is_full(&self) -> bool {
+        self.now.load(Ordering::Relaxed) >= self.max
+    }
+
+    pub(super) fn full(&self) -> StoreError {
+        StoreError::Full { what: self.what }
+    }
+
+    pub(super) fn add(&self) {
+        self.now.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn remove(&self) {
@@ -224,19 +230,44 @@ impl Chunk {
     }
 }
 
+/// Takes eight bytes of a token digest as its hash. Only operators put digests in, of secrets that
+/// nobody chose: their bytes are uniform.
+#[derive(Debug, Default)]
+pub(super) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {} // the length of the array, always the same
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 impl Activity {
-    /// Notes when an entry falls due. Gives the time under which the account must be registered with
-    /// the store, if it is not registered early enough.
-    pub(super) fn note_due(&mut self, due_ms: u64, due: Due) -> Option<u64> {
-        if due_ms == NEVER_MS {
+    /// Notes when an entry falls due that was noted for `before_ms` before. Gives the time under which
+    /// the account must be registered with the store, if it is not registered early enough.
+    pub(super) fn note_due(
+        &mut self,
+        before_ms: Option<u64>,
+        due_ms: u64,
+        due: Due,
+    ) -> Option<u64> {
+        // What was put off keeps its note, and gets another when that one comes up.
+        if due_ms == NEVER_MS || before_ms.is_some_and(|before_ms| before_ms <= due_ms) {
             return None;
         }
-        self.due.push(Reverse((due_ms, due)));
+        self.due.push(due_ms, due);
         self.drop_stale_notes();
         self.unregistered()
     }
 
-    /// Drops the notes of what is gone, or was put off and noted again, when they are the greater part:
+    /// Drops the notes of what is gone when they are the greater part:
     /// else keys that are given up and claimed anew would pile up until each had fallen due.
     fn drop_stale_notes(&mut self) {
         let live = self.claims.len().saturating_add(self.reservations.len());
@@ -244,18 +275,18 @@ impl Activity {
             return;
         }
         let Activity { claims, reservations, due, .. } = self;
-        due.retain(|Reverse((noted_ms, due))| {
+        due.retain(|(noted_ms, due)| {
             let due_ms = match due {
                 Due::Claim(key) => claims.get(key).map(|(_, due_ms)| *due_ms),
                 Due::Reservation(id) => reservations.get(id).map(|(_, due_ms)| *due_ms),
             };
-            due_ms == Some(*noted_ms)
+            due_ms.is_some_and(|due_ms| due_ms != NEVER_MS && due_ms >= *noted_ms)
         });
     }
 
     /// The time under which the account must be registered, if it is not registered early enough.
     pub(super) fn unregistered(&mut self) -> Option<u64> {
-        let &Reverse((earliest_ms, _)) = self.due.peek()?;
+        let (earliest_ms, _) = self.due.first()?;
         if self.registered_ms.is_some_and(|registered_ms| registered_ms <= earliest_ms) {
             return None;
         }
@@ -270,8 +301,8 @@ impl Activity {
 
     /// The entry that fell due first, at or before `now_ms`.
     pub(super) fn due(&mut self, now_ms: u64) -> Option<Due> {
-        loop {
-            let &Reverse((noted_ms, due)) = self.due.peek()?;
+        while self.due.earliest_ms() <= now_ms {
+            let (noted_ms, due) = self.due.first()?;
             if noted_ms > now_ms {
                 return None;
             }
@@ -281,10 +312,17 @@ impl Activity {
             };
             match due_ms {
                 Some(due_ms) if due_ms <= now_ms => return Some(due),
-                // It was put off since it was noted, and noted again then; or it is gone.
-                _ => self.due.pop(),
-            };
+                // It was put off since it was noted.
+                Some(due_ms) => {
+                    self.due.pop();
+                    if due_ms != NEVER_MS {
+                        self.due.push(due_ms, due);
+                    }
+                }
+                None => self.due.pop(),
+            }
         }
+        None
     }
 }
 
@@ -309,7 +347,7 @@ mod tests {
                 response: None,
             };
             activity.claims.insert(key, (claim, 1_000_000 + round));
-            activity.note_due(1_000_000 + round, Due::Claim(key));
+            activity.note_due(None, 1_000_000 + round, Due::Claim(key));
             // Every hundredth stays.
             if round % 100 != 0 {
                 activity.claims.remove(&key);

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod cells;
+mod due;
 mod slots;
 mod tokens;
 mod view;

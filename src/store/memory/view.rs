@@ -145,26 +145,20 @@ impl<'s> View<'s> {
             }
         }
         let Some(account) = changes.account else { return Ok(()) };
-        let new_claim = match &changes.claim {
-            Some((key, Change::Put { .. })) => {
-                !self.activity(account).is_some_and(|activity| activity.claims.contains_key(key))
-            }
-            _ => false,
-        };
-        let new_reservation = match &changes.reservation {
-            Some((id, Change::Put { .. })) => !self
-                .activity(account)
-                .is_some_and(|activity| activity.reservations.contains_key(id)),
-            _ => false,
-        };
-        if new_claim {
-            self.store.accounts.claims.add()?;
+        // Only at a bound does it matter whether the record is new.
+        if let Some((key, Change::Put { .. })) = &changes.claim
+            && self.store.accounts.claims.is_full()
+            && !self.activity(account).is_some_and(|activity| activity.claims.contains_key(key))
+        {
+            return Err(self.store.accounts.claims.full());
         }
-        if new_reservation && let Err(full) = self.store.accounts.reservations.add() {
-            if new_claim {
-                self.store.accounts.claims.remove();
-            }
-            return Err(full);
+        if let Some((id, ..)) = &changes.reservation
+            && self.store.accounts.reservations.is_full()
+            && !self
+                .activity(account)
+                .is_some_and(|activity| activity.reservations.contains_key(id))
+        {
+            return Err(self.store.accounts.reservations.full());
         }
         Ok(())
     }
@@ -175,7 +169,7 @@ impl<'s> View<'s> {
         debug_assert!(matches!(account, AccountRef::Id(_)) || *account == AccountRef::Slot(*slot));
         if let Some(settings) = changes.settings {
             let has_networks = !settings.networks.is_empty();
-            state.settings = Arc::new(settings);
+            state.settings = settings;
             store.accounts.mark_networks(*slot, has_networks);
         }
         if let Some(wallet) = changes.wallet {
@@ -190,28 +184,24 @@ impl<'s> View<'s> {
         if let Some((digest, spend)) = token_spend {
             activity.token_spend.insert(digest, spend);
         }
-        match reservation {
-            None => {}
-            Some((id, Change::Put { record, due_ms })) => {
-                let before = activity.reservations.insert(id, (record, due_ms));
-                if before.is_none_or(|(_, before_ms)| before_ms != due_ms) {
-                    register_ms = activity.note_due(due_ms, Due::Reservation(id)).or(register_ms);
-                }
+        if let Some((id, record, due_ms)) = reservation {
+            let before_ms =
+                activity.reservations.insert(id, (record, due_ms)).map(|(_, before_ms)| before_ms);
+            if before_ms.is_none() {
+                store.accounts.reservations.add();
             }
-            Some((id, Change::Remove)) => {
-                let removed = activity.reservations.remove(&id);
-                if removed.is_some() {
-                    store.accounts.reservations.remove();
-                }
-            }
+            register_ms = activity.note_due(before_ms, due_ms, Due::Reservation(id));
         }
         match claim {
             None => {}
             Some((key, Change::Put { record, due_ms })) => {
-                let before = activity.claims.insert(key, (record, due_ms));
-                if before.is_none_or(|(_, before_ms)| before_ms != due_ms) {
-                    register_ms = activity.note_due(due_ms, Due::Claim(key)).or(register_ms);
+                let before_ms =
+                    activity.claims.insert(key, (record, due_ms)).map(|(_, before_ms)| before_ms);
+                if before_ms.is_none() {
+                    store.accounts.claims.add();
                 }
+                let due = Due::Claim(key);
+                register_ms = activity.note_due(before_ms, due_ms, due).or(register_ms);
             }
             Some((key, Change::Remove)) => {
                 let removed = activity.claims.remove(&key);
@@ -313,10 +303,26 @@ impl Records for View<'_> {
         Ok(self.activity(account).and_then(|activity| activity.due(now_ms)))
     }
 
+    fn forget(&mut self, account: &AccountRef, due: Due) -> Result<(), StoreError> {
+        let store = self.store;
+        let Some(activity) = self.activity(account) else { return Ok(()) };
+        match due {
+            Due::Claim(key) if activity.claims.remove(&key).is_some() => {
+                store.accounts.claims.remove();
+            }
+            Due::Reservation(id) if activity.reservations.remove(&id).is_some() => {
+                store.accounts.reservations.remove();
+            }
+            Due::Claim(_) | Due::Reservation(_) => {}
+        }
+        Ok(())
+    }
+
     fn commit(&mut self, mut changes: Changes<'_>) -> Result<(), StoreError> {
         self.make_room(&changes)?;
         let now_ms = self.now_ms;
-        if let Some((id, settings, wallet)) = changes.new_account.take() {
+        if let Some(new) = changes.new_account.take() {
+            let (id, settings, wallet) = *new;
             self.store.accounts.create(id, settings, wallet)?;
         }
         for (key, cell, expires_ms) in changes.cells {
