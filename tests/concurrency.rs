@@ -359,41 +359,46 @@ fn a_request_is_decided_under_one_policy_as_a_whole() {
     let store = store(u64::MAX);
     put_token(&live.load(), &store, "t");
     let seen = [AtomicU64::new(0), AtomicU64::new(0)];
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while !done.load(Ordering::Acquire) {
-                    let engine = live.load();
-                    let headers = [("authorization", "Bearer t")];
-                    let request = Request::new(b"POST", b"/pay", NOW_MS).with_headers(&headers);
-                    let decision = engine.decide(&store, &request);
-                    assert_eq!(decision.status(), Status::Allowed);
-                    let has_limit = decision.limit().is_some();
-                    assert_eq!(decision.reserved().is_some(), !has_limit);
-                    let answer = engine.answer(&decision);
-                    assert_eq!(answer.header("x-ratelimit-limit").is_some(), has_limit);
-                    seen[usize::from(!has_limit)].fetch_add(1, Ordering::Relaxed);
-                    if let Some(ticket) = decision.ticket() {
-                        // It ends under whatever policy is there by now.
-                        let end = Finish::Settle { amount: None, response: None };
-                        live.with(|engine| engine.finish(&store, ticket, end, NOW_MS)).unwrap();
-                    }
-                }
-            });
+    let both_seen = || seen.iter().all(|seen| seen.load(Ordering::Relaxed) > 0);
+    let request = || {
+        let engine = live.load();
+        let headers = [("authorization", "Bearer t")];
+        let request = Request::new(b"POST", b"/pay", NOW_MS).with_headers(&headers);
+        let decision = engine.decide(&store, &request);
+        assert_eq!(decision.status(), Status::Allowed);
+        let has_limit = decision.limit().is_some();
+        assert_eq!(decision.reserved().is_some(), !has_limit);
+        let answer = engine.answer(&decision);
+        assert_eq!(answer.header("x-ratelimit-limit").is_some(), has_limit);
+        seen[usize::from(!has_limit)].fetch_add(1, Ordering::Relaxed);
+        if let Some(ticket) = decision.ticket() {
+            // It ends under whatever policy is there by now.
+            let end = Finish::Settle { amount: None, response: None };
+            live.with(|engine| engine.finish(&store, ticket, end, NOW_MS)).unwrap();
         }
-        for reload in 0..400 {
-            live.reload(compile((reload + 1) % 2));
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                // Within the quota and the store's bounds, however fast it goes.
+                scope.spawn(|| {
+                    for number in 0..200_000 {
+                        if number >= 5_000 && both_seen() {
+                            break;
+                        }
+                        request();
+                    }
+                })
+            })
+            .collect();
+        let mut which = 1;
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            live.reload(compile(which));
+            which = 1 - which;
             thread::yield_now();
         }
-        while seen.iter().any(|seen| seen.load(Ordering::Relaxed) == 0) {
-            for which in [0, 1] {
-                live.reload(compile(which));
-                thread::yield_now();
-            }
-        }
-        done.store(true, Ordering::Release);
     });
+    assert!(both_seen());
     let wallet = wallet(&store, 0);
     assert_eq!(wallet.posted.0, seen[1].load(Ordering::Relaxed));
     assert_eq!(wallet.held, Amount(0));
