@@ -178,8 +178,7 @@ impl<'a> Evaluation<'a> {
         facts: Facts<'a>,
         trace: Option<Box<Trace>>,
     ) -> Self {
-        let mut decision = Decision::new(Status::Allowed, request.now_ms);
-        decision.route = facts.found;
+        let decision = Decision::new(Status::Allowed, request.now_ms);
         Evaluation {
             engine,
             request,
@@ -273,6 +272,7 @@ impl<'a> Evaluation<'a> {
     fn looked_up(&mut self, found: LookedUp) {
         match found {
             LookedUp { credential: Some(credential), admission: Some(admission) } => {
+                self.decision.route = self.facts.found;
                 self.decision.account = Some(credential.account);
                 self.admitted(admission);
             }
@@ -290,6 +290,7 @@ impl<'a> Evaluation<'a> {
             return self.deny(Status::InvalidToken);
         };
         let policy = self.engine.policy();
+        self.decision.route = self.facts.found;
         let restricted = has_networks(&credential);
         let by_source = restricted || self.limits().iter().any(Limit::needs_source);
         if by_source || self.trace.is_some() {
