@@ -1,4 +1,4 @@
-//! Bounds, failing stores, and input that nobody means well.
+//! Bounds, and input that nobody means well.
 
 // Helpers of tests may do what tests may; `clippy.toml` allows it in test functions alone.
 #![allow(
@@ -10,86 +10,11 @@
     clippy::cast_sign_loss
 )]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod small_api;
 
 use proptest::prelude::*;
+use small_api::*;
 use tollgate::*;
-
-const NOW_MS: u64 = 1_700_000_000_000;
-
-fn engine(policy: &str) -> Engine {
-    let policy = format!(
-        "tokens.format = \"opaque\"\n[scopes]\nall = [\"GET /free\", \"POST /pay\"]\n{policy}"
-    );
-    let config = PolicyConfig::from_toml(&policy).unwrap_or_else(|error| panic!("{error}"));
-    Engine::new(config.compile().unwrap())
-}
-
-const KEYED: &str = "[routes.\"POST /pay\"]\nidempotency = true\nprice = 1";
-
-fn account(name: &str) -> AccountId {
-    AccountId::new(name).unwrap()
-}
-
-fn put_token(engine: &Engine, store: &impl Store, owner: &str, name: &str) -> TokenDigest {
-    let digest = engine.digest(&TokenText::parse(TokenFormat::Opaque, name).unwrap());
-    let patch = TokenPatch { scopes: Some(vec!["all".into()]), ..Default::default() };
-    Admin::new(store).put_token(&digest, &account(owner), patch, 0).unwrap();
-    digest
-}
-
-/// A store with two accounts, `acme` and `globex`, each with money and a token of its name.
-fn store(engine: &Engine, set: impl FnOnce(&mut MemoryOptions)) -> MemoryStore {
-    let mut options = MemoryOptions::default();
-    set(&mut options);
-    let store = MemoryStore::new(options);
-    for name in ["acme", "globex"] {
-        let patch = AccountPatch::default();
-        Admin::new(&store).put_account(&account(name), Amount(1_000), patch, 0).unwrap();
-        put_token(engine, &store, name, name);
-    }
-    store
-}
-
-#[derive(Clone, Copy)]
-struct Ask<'a> {
-    token: &'a str,
-    method: &'a str,
-    key: Option<&'a str>,
-    peer: [u16; 8],
-    cost: Option<u64>,
-    now_ms: u64,
-}
-
-const FREE: Ask<'_> = Ask {
-    token: "acme",
-    method: "GET",
-    key: None,
-    peer: [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1],
-    cost: None,
-    now_ms: NOW_MS,
-};
-const PAY: Ask<'_> = Ask { method: "POST", ..FREE };
-
-impl Ask<'_> {
-    fn decide(self, engine: &Engine, store: &impl Store) -> Decision {
-        let bearer = format!("Bearer {}", self.token);
-        let name = if self.key.is_some() { "idempotency-key" } else { "x-none" };
-        let headers = [("authorization", bearer.as_str()), (name, self.key.unwrap_or_default())];
-        let target: &[u8] = if self.method == "GET" { b"/free" } else { b"/pay" };
-        let request = Request {
-            peer: Some(self.peer.into()),
-            cost: self.cost.map(Amount),
-            ..Request::new(self.method.as_bytes(), target, self.now_ms).with_headers(&headers)
-        };
-        engine.decide(store, &request)
-    }
-}
-
-fn is_full(decision: &Decision, of: &str) -> bool {
-    matches!(decision.store_error(), Some(StoreError::Full { what }) if *what == of)
-        && decision.status() == Status::StoreUnavailable
-}
 
 #[test]
 fn a_flood_of_tokens_meets_its_bound_and_dead_ones_make_room() {
@@ -239,111 +164,6 @@ fn accounts_meet_their_bound() {
     assert_eq!(put("acme"), Ok(()));
     let error = StoreError::Full { what: "accounts" }.to_string();
     assert!(error.contains("raise its bound"), "{error}");
-}
-
-/// Fails the `nth` command, before or after the store behind it performed it.
-struct Failing<'s> {
-    store: &'s MemoryStore,
-    commands: AtomicUsize,
-    nth: usize,
-    after: bool,
-}
-
-impl Store for Failing<'_> {
-    fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
-        let fails = self.commands.fetch_add(1, Ordering::Relaxed) == self.nth;
-        if !fails || self.after {
-            // It answers one thing at a time: look-ups never admit.
-            let outcome = match *command {
-                Command::Lookup(lookup) => {
-                    let lookup = Command::Lookup(Lookup { plain: None, ..lookup });
-                    self.store.perform(&lookup, now_ms)?
-                }
-                _ => self.store.perform(command, now_ms)?,
-            };
-            if !fails {
-                return Ok(outcome);
-            }
-        }
-        Err(StoreError::Unavailable { reason: "no answer within 5 ms".into() })
-    }
-}
-
-#[test]
-fn a_failing_store_denies_unless_the_policy_leaves_every_needed_check_open() {
-    let cases = [(false, false), (false, true), (true, false), (true, true)];
-    for ((limit_open, key_open), after) in
-        cases.into_iter().flat_map(|case| [(case, false), (case, true)])
-    {
-        let mode = |open| if open { "open" } else { "closed" };
-        let engine = engine(&format!(
-            "[limits.l]\nper = \"token\"\nquota = 9\nwindow_ms = 1000\non_store_failure = \"{}\"\n\
-             [routes.\"POST /pay\"]\nidempotency = {{ on_store_failure = \"{}\" }}",
-            mode(limit_open),
-            mode(key_open),
-        ));
-        for (ask, open) in [
-            (FREE, limit_open),
-            (PAY, limit_open),
-            (Ask { key: Some("k"), ..PAY }, limit_open && key_open),
-            (Ask { cost: Some(0), ..PAY }, limit_open),
-            // Money is never given away.
-            (Ask { cost: Some(1), ..PAY }, false),
-            (Ask { key: Some("k"), cost: Some(1), ..PAY }, false),
-        ] {
-            for nth in [0, 1] {
-                let store = store(&engine, |_| {});
-                let failing = Failing { store: &store, commands: AtomicUsize::new(0), nth, after };
-                let decision = ask.decide(&engine, &failing);
-                // Without a credential nothing passes, whatever the policy says.
-                if nth == 1 && open {
-                    assert_eq!(decision.status(), Status::Allowed);
-                    assert_eq!((decision.ticket(), decision.store_error()), (None, None));
-                    continue;
-                }
-                assert_eq!(decision.status(), Status::StoreUnavailable);
-                assert!(matches!(decision.store_error(), Some(StoreError::Unavailable { .. })));
-                let answer = engine.answer(&decision);
-                assert_eq!(answer.status, 503);
-                let body = String::from_utf8(answer.body).unwrap();
-                assert!(body.contains("\"store_unavailable\"") && !body.contains("5 ms"), "{body}");
-            }
-        }
-    }
-}
-
-#[test]
-fn denials_before_the_store_failed_stand() {
-    let engine = engine("[limits.l]\nper = \"token\"\nquota = 9\nwindow_ms = 1000");
-    let store = store(&engine, |_| {});
-    let patch = AccountPatch {
-        networks: Some(vec!["192.0.2.0/24".parse().unwrap()]),
-        ..Default::default()
-    };
-    Admin::new(&store).put_account(&account("acme"), Amount(0), patch, 1).unwrap();
-    let failing = Failing { store: &store, commands: AtomicUsize::new(0), nth: 1, after: false };
-    assert_eq!(FREE.decide(&engine, &failing).status(), Status::IpNotAllowed);
-}
-
-/// Answers with what was not asked.
-struct Confused;
-
-impl Store for Confused {
-    fn perform(&self, _: &Command<'_>, _: u64) -> Result<Outcome, StoreError> {
-        Ok(Outcome::Expired(3))
-    }
-}
-
-#[test]
-fn an_answer_to_another_question_is_a_failure() {
-    let engine = engine("");
-    let decision = FREE.decide(&engine, &Confused);
-    assert_eq!(decision.store_error(), Some(&StoreError::WrongOutcome));
-    assert_eq!(decision.status(), Status::StoreUnavailable);
-    let admin = Admin::new(&Confused);
-    let wrong = AdminError::Store(StoreError::WrongOutcome);
-    assert_eq!(admin.deposit(&account("acme"), Amount(1), 1), Err(wrong.clone()));
-    assert_eq!(admin.account(&account("acme"), 1), Err(wrong));
 }
 
 #[test]
