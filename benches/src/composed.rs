@@ -91,13 +91,7 @@ impl Composed {
     }
 
     #[inline]
-    fn admit(
-        &self,
-        router: &Router<u16>,
-        path: &str,
-        value: &[u8],
-        now_ms: u64,
-    ) -> Option<&Token> {
+    fn admit(&self, router: &Router<u16>, path: &str, value: &[u8], now_ms: u64) -> Option<&Token> {
         let text = value.strip_prefix(b"Bearer ")?;
         let digest: [u8; 32] = Sha256::digest(text).into();
         let token = self.tokens.get(&digest)?;
