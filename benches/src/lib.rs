@@ -1,30 +1,71 @@
 //! The contenders: a floor, a stack composed by hand from the usual crates, and tollgate. All decide
-//! the same requests on the same tokens, in the same order, at the same simulated time.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)] // measures; nothing here is input
-#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+//! the same requests on the same tokens, in the same order, at the same simulated time, and each is
+//! given the `Authorization` value and the path as slices that the compiler knows nothing about.
+//!
+//! | | [`Floor`] | [`Composed`] | [`Tollgate`] |
+//! |---|---|---|---|
+//! | `Authorization` among the headers | given | given | found, duplicates refused |
+//! | bearer prefix | skipped unread | checked | checked, case-insensitive |
+//! | form and checksum of the token | no | no | as the policy says |
+//! | SHA-256 of the token, token by digest | yes | yes | yes |
+//! | status, expiry of token and account | no | no | yes |
+//! | networks | no | yes (none are set) | yes (none are set) |
+//! | route | by a known method | by a known method | method and path |
+//! | path normalised | no | no | yes |
+//! | scopes | no | yes | yes |
+//! | limiter | one compare-and-swap | governor | yes, with figures for the headers |
+//! | what the answer needs | a `bool` | a `bool` | a `Decision` |
+//! | POST: fingerprint, claim, wallet hold | | yes | yes |
+//! | POST: settled, response kept, what fell due removed | | no | yes |
+#![allow(clippy::unwrap_used, clippy::expect_used)] // measures; nothing here is input
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // same
+#![allow(clippy::cast_possible_truncation)] // numbers of tokens
 
+mod clock;
 mod composed;
 mod engine;
 mod floor;
+mod requests;
 
+pub use clock::SimulatedClock;
 pub use composed::Composed;
 pub use engine::Tollgate;
 pub use floor::Floor;
+pub use requests::{Keys, RING, Ring, Tokens, empty_ring, token};
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+/// Who decides a GET.
+pub trait Get: Sync {
+    /// Whether `GET /messages` with this `Authorization` value is allowed at this time (Unix ms).
+    fn get(&self, authorization: &[u8], now_ms: u64) -> bool;
+}
 
-use tollgate::TokenText;
+/// Who decides a POST.
+pub trait Post {
+    /// Whether `POST /sms/send` of [`BODY`], at a price of 5, is allowed, and carried through as far as
+    /// the contender goes.
+    fn post(&self, authorization: &[u8], key: &[u8; 24], now_ms: u64) -> bool;
 
-static NEXT_MS: AtomicU64 = AtomicU64::new(START_MS);
+    /// Drops what has expired. Called outside the measured time.
+    fn tidy(&self, now_ms: u64) {
+        let _ = now_ms;
+    }
+}
 
-/// 120 requests a minute, as in the preset.
-pub const QUOTA: u64 = 120;
-pub const WINDOW_MS: u64 = 60_000;
+/// Requests a minute, as in the preset.
+const QUOTA: u64 = 120;
+/// The quota's window.
+const WINDOW_MS: u64 = 60_000;
 /// When simulated time begins.
-pub const START_MS: u64 = 1_700_000_000_000;
-/// The routes that a request is matched against.
-pub const ROUTES: &[(&str, &str)] = &[
+const START_MS: u64 = 1_700_000_000_000;
+/// How long a claim of an idempotency key is kept.
+const KEEP_MS: u64 = 10_000;
+/// Every tenth token starts an account.
+const TOKENS_PER_ACCOUNT: usize = 10;
+/// The body of every POST.
+pub const BODY: &[u8] =
+    br#"{"to":"+15550100","sender":"ACME","message":"Your parcel is on its way."}"#;
+/// The routes that a request is matched against: those of the preset.
+const ROUTES: &[(&str, &str)] = &[
     ("POST", "/sms/send"),
     ("POST", "/otp/send"),
     ("POST", "/otp/verify"),
@@ -40,87 +81,46 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/campaigns/{id}"),
     ("GET", "/balance"),
 ];
-/// Distinct idempotency keys; by the time one comes round again its first use has expired.
-pub const KEYS: usize = 1 << 14;
-/// Every tenth token starts an account.
-pub const TOKENS_PER_ACCOUNT: usize = 10;
 
-/// Token texts, and an order in which to use them.
-#[derive(Debug)]
-pub struct Tokens {
-    texts: Arc<[[u8; 51]]>,
-    state: u64,
-    now_ms: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Tokens {
-    #[must_use]
-    pub fn new(count: usize) -> Self {
-        let texts = (0..count).map(|index| authorization(&token(index))).collect();
-        Tokens { texts, state: 0x9e37_79b9_7f4a_7c15, now_ms: START_MS }
+    /// Everyone says yes to a known token until its quota is used up, and no to a stranger.
+    fn limits(contender: &impl Get, burst: usize) {
+        let mut values = Vec::new();
+        let mut tokens = Tokens::new(11);
+        tokens.each(|value, _| values.push(value.to_vec()));
+        let allowed = (0..1_000).filter(|_| contender.get(&values[0], START_MS)).count();
+        assert_eq!(allowed, burst);
+        assert!(contender.get(&values[1], START_MS));
+        assert!(!contender.get(&values[10], START_MS), "only ten tokens are known");
     }
 
-    /// The same tokens in another order, at a time after all that were used before: no store ever
-    /// sees the clock run backwards.
-    #[must_use]
-    pub fn reordered(&self, seed: u64) -> Self {
-        let now_ms = NEXT_MS.fetch_add(1_000_000_000, Ordering::Relaxed);
-        Tokens { texts: Arc::clone(&self.texts), state: seed | 1, now_ms }
+    #[test]
+    fn contenders_decide_alike() {
+        limits(&Floor::new(10), 120);
+        limits(&Composed::new(10), 120);
+        limits(&Tollgate::new(10), 120);
     }
 
-    /// An `Authorization` value and the time of its request, one simulated millisecond after the last
-    /// (with few tokens more, so that nobody reaches the quota).
-    #[inline]
-    pub fn next(&mut self) -> (usize, &[u8; 51], u64) {
-        // xorshift64: a few cycles, and no two requests in a row share a cache line.
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.now_ms += 4;
-        let index = (self.state % self.texts.len() as u64) as usize;
-        (index, &self.texts[index], self.now_ms)
+    fn claims(contender: &impl Post) {
+        let mut tokens = Tokens::new(10);
+        let mut keys = Keys::default();
+        let key = *keys.next();
+        tokens.each(|value, now_ms| {
+            // All tokens are of one account: the first claims the key.
+            assert_eq!(contender.post(value, &key, now_ms), now_ms == START_MS + 4);
+            assert!(contender.post(value, keys.next(), now_ms));
+        });
+        contender.tidy(START_MS + KEEP_MS + 5_000);
+        let (value, now_ms) = tokens.next();
+        assert!(contender.post(value, &key, now_ms + KEEP_MS + 5_000));
     }
 
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.texts.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
+    #[test]
+    fn contenders_claim_alike() {
+        claims(&Composed::new(10));
+        claims(&Tollgate::new(10));
     }
 }
-
-/// The token with this number.
-#[must_use]
-pub fn token(index: usize) -> TokenText {
-    let mut entropy = [0x5a; 32];
-    entropy[8..16]
-        .copy_from_slice(&(index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    TokenText::generate(&entropy)
-}
-
-fn authorization(token: &TokenText) -> [u8; 51] {
-    let mut value = [0; 51];
-    value[..7].copy_from_slice(b"Bearer ");
-    value[7..].copy_from_slice(token.expose().as_bytes());
-    value
-}
-
-/// The names of the idempotency keys.
-#[must_use]
-pub fn keys() -> Vec<[u8; 24]> {
-    (0..KEYS)
-        .map(|index| {
-            let mut key = [b'k'; 24];
-            let digits = format!("{index:08}");
-            key[16..].copy_from_slice(digits.as_bytes());
-            key
-        })
-        .collect()
-}
-
-/// The body of every POST.
-pub const BODY: &[u8] =
-    br#"{"to":"+15550100","sender":"ACME","message":"Your parcel is on its way."}"#;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command that says what it does")]
 
+mod bench;
 mod check;
 mod files;
 mod metadata;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
             Some(part) => part.test(),
             None => return wrong_usage(&format!("there is no part {part:?}")),
         },
-        ["bench", rest @ ..] if rest.iter().all(|arg| *arg == "--json") => bench(rest),
+        ["bench", rest @ ..] if rest.iter().all(|arg| *arg == "--json") => bench::bench(rest),
         ["demo", rest @ ..] => demo(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -57,12 +58,6 @@ fn main() -> ExitCode {
 fn wrong_usage(problem: &str) -> ExitCode {
     eprintln!("xtask: {problem}\n\n{USAGE}");
     ExitCode::from(2)
-}
-
-fn bench(args: &[&str]) -> Result<(), Failure> {
-    Run::cargo(["run", "--release", "--package", "tollgate-bench", "--"])
-        .args(args)
-        .or("a bar that does not hold is named in the table above")
 }
 
 fn demo(args: &[&str]) -> Result<(), Failure> {
