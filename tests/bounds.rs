@@ -155,6 +155,21 @@ fn a_flood_of_reservations_meets_its_bound_and_holds_no_more_money() {
 }
 
 #[test]
+fn one_account_fills_its_share_and_not_the_store() {
+    let engine = engine(KEYED);
+    let store = store(&engine, |options| options.max_per_account = 3);
+    let ask = |token, key| Ask { token, key: Some(key), ..PAY }.decide(&engine, &store);
+    for key in ["a", "b", "c"] {
+        assert_eq!(ask("acme", key).status(), Status::Allowed);
+    }
+    let refused = ask("acme", "d");
+    assert_eq!(refused.status(), Status::StoreUnavailable);
+    // What it holds is still answered, and so is everybody else.
+    assert_eq!(ask("acme", "a").status(), Status::IdempotencyInFlight);
+    assert_eq!(ask("globex", "a").status(), Status::Allowed);
+}
+
+#[test]
 fn accounts_meet_their_bound() {
     let engine = engine("");
     let store = store(&engine, |options| options.max_accounts = 2);

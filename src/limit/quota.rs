@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::ledger::AccountRef;
+use crate::limit::gcra::Rate;
 use crate::token::TokenDigest;
 
 /// How many units may be taken in a window.
@@ -126,6 +127,8 @@ pub struct Limit {
     pub partition: Partition,
     /// How many units in which time.
     pub quota: Quota,
+    /// The quota in the terms of GCRA, worked out once.
+    pub(crate) rate: Rate,
     /// How they are counted.
     pub algorithm: Algorithm,
     /// Which requests are counted.

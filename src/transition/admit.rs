@@ -431,7 +431,7 @@ pub(crate) fn admit_one_gcra(
     now_ms: u64,
 ) -> (Admission, u64) {
     let quota = limit.quota_for(own_quota);
-    let rate = Rate::of(&quota);
+    let rate = if own_quota.is_some() { Rate::of(&quota) } else { limit.rate };
     let report = |tat_ns| {
         let left = gcra::left(rate, tat_ns, now_ms);
         (!limit.shadow).then_some(LimitReport { limit: 0, quota, left })

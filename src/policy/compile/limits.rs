@@ -5,6 +5,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
+use crate::limit::gcra::Rate;
 use crate::limit::{Algorithm, Counts, Limit, LimitId, Partition, Quota};
 use crate::policy::compile::{MAX_SPAN_MS, Patterns, check_span};
 use crate::policy::compiled::MAX_LIMITS_PER_ROUTE;
@@ -46,15 +47,14 @@ pub(super) fn read<'c>(
         check_name(name, &parent, problems);
         check_quota(written, &parent, problems);
         check_routes(written, patterns, &parent, problems);
+        let quota =
+            Quota { units: written.quota, window_ms: written.window_ms, burst: capacity(written) };
         let limit = Limit {
             name: name.as_str().into(),
             id: LimitId::of(name, written.algorithm),
             partition: written.per,
-            quota: Quota {
-                units: written.quota,
-                window_ms: written.window_ms,
-                burst: capacity(written),
-            },
+            quota,
+            rate: Rate::of(&quota),
             algorithm: written.algorithm,
             counts: written.counts,
             cost: written.cost,

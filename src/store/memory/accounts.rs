@@ -40,6 +40,8 @@ pub(super) struct Accounts {
     /// How many claims and reservations there are in all accounts.
     pub(super) claims: Count,
     pub(super) reservations: Count,
+    /// The most of each in one account.
+    pub(super) max_per_account: usize,
 }
 
 #[derive(Debug)]
@@ -89,13 +91,17 @@ impl Count {
         Count { what, now: AtomicUsize::new(0), max }
     }
 
-    /// Whether the bound is reached. Threads that ask at once may each add one more.
-    pub(super) fn is_full(&self) -> bool {
-        self.now.load(Ordering::Relaxed) >= self.max
-    }
-
-    pub(super) fn full(&self) -> StoreError {
-        StoreError::Full { what: self.what }
+    /// Whether there is room for one more, in the store and in an account that has `of_account` of them.
+    /// Threads that ask at once may each add one.
+    pub(super) fn has_room(
+        &self,
+        of_account: usize,
+        max_per_account: usize,
+    ) -> Result<(), StoreError> {
+        if self.now.load(Ordering::Relaxed) < self.max && of_account < max_per_account {
+            return Ok(());
+        }
+        Err(StoreError::Full { what: self.what })
     }
 
     pub(super) fn add(&self) {
@@ -120,6 +126,7 @@ impl Accounts {
             due: core::iter::repeat_with(Mutex::default).take(DUE_SHARDS).collect(),
             claims: Count::new("idempotency claims", options.max_claims),
             reservations: Count::new("reservations", options.max_reservations),
+            max_per_account: options.max_per_account,
         }
     }
 

@@ -41,6 +41,8 @@ pub struct MemoryOptions {
     pub max_claims: usize,
     /// Reservations, open and finished.
     pub max_reservations: usize,
+    /// Claims of one account, and reservations of one account: no customer fills the store for all.
+    pub max_per_account: usize,
 }
 
 impl Default for MemoryOptions {
@@ -51,6 +53,7 @@ impl Default for MemoryOptions {
             max_cells: 1 << 20,
             max_claims: 1 << 20,
             max_reservations: 1 << 20,
+            max_per_account: 1 << 18,
         }
     }
 }

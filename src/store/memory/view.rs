@@ -145,20 +145,23 @@ impl<'s> View<'s> {
             }
         }
         let Some(account) = changes.account else { return Ok(()) };
-        // Only at a bound does it matter whether the record is new.
-        if let Some((key, Change::Put { .. })) = &changes.claim
-            && self.store.accounts.claims.is_full()
-            && !self.activity(account).is_some_and(|activity| activity.claims.contains_key(key))
-        {
-            return Err(self.store.accounts.claims.full());
+        let accounts = &self.store.accounts;
+        let activity = self.activity(account);
+        if let Some((key, Change::Put { .. })) = &changes.claim {
+            let (of_account, known) = activity.as_ref().map_or((0, false), |activity| {
+                (activity.claims.len(), activity.claims.contains_key(key))
+            });
+            if !known {
+                accounts.claims.has_room(of_account, accounts.max_per_account)?;
+            }
         }
-        if let Some((id, ..)) = &changes.reservation
-            && self.store.accounts.reservations.is_full()
-            && !self
-                .activity(account)
-                .is_some_and(|activity| activity.reservations.contains_key(id))
-        {
-            return Err(self.store.accounts.reservations.full());
+        if let Some((id, ..)) = &changes.reservation {
+            let (of_account, known) = activity.as_ref().map_or((0, false), |activity| {
+                (activity.reservations.len(), activity.reservations.contains_key(id))
+            });
+            if !known {
+                accounts.reservations.has_room(of_account, accounts.max_per_account)?;
+            }
         }
         Ok(())
     }
