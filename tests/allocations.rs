@@ -23,7 +23,7 @@ impl World {
         let store = MemoryStore::default();
         let admin = Admin::new(&store);
         let names = engine.policy().scopes().names();
-        let scopes: Vec<Box<str>> = names.iter().map(|name| name.clone()).collect();
+        let scopes: Vec<Box<str>> = names.to_vec();
         let authorization = |number: u8| {
             let account = AccountId::new(&format!("account-{}", number / 10)).unwrap();
             let _ = admin.put_account(&account, Amount(100), AccountPatch::default(), NOW_MS);

@@ -47,7 +47,7 @@ fn get(group: &mut Group<'_>, name: &str, tokens: &Tokens, contender: &impl Get)
     tokens.each(|value, now_ms| assert!(contender.get(value, now_ms)));
     group.bench_function(format!("get/{name}"), |bencher| {
         bencher.iter(|| {
-            let (value, now_ms) = tokens.next();
+            let (value, now_ms) = tokens.draw();
             assert!(contender.get(black_box(value), now_ms));
         });
     });
@@ -75,8 +75,8 @@ fn post(group: &mut Group<'_>, name: &str, tokens: &Tokens, contender: &impl Pos
                 let mut last_ms = 0;
                 let began = Instant::now();
                 for _ in 0..batch {
-                    let (value, now_ms) = tokens.next();
-                    assert!(contender.post(black_box(value), keys.next(), now_ms));
+                    let (value, now_ms) = tokens.draw();
+                    assert!(contender.post(black_box(value), keys.draw(), now_ms));
                     last_ms = now_ms;
                 }
                 let took = began.elapsed();
@@ -112,7 +112,7 @@ fn parallel(threads: u64, iterations: u64, tokens: &Tokens, contender: &impl Get
                 let began = Instant::now();
                 let mut allowed = 0;
                 for _ in 0..iterations {
-                    let (value, now_ms) = tokens.next();
+                    let (value, now_ms) = tokens.draw();
                     allowed += u64::from(contender.get(black_box(value), now_ms));
                 }
                 let took = began.elapsed();

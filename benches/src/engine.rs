@@ -39,8 +39,7 @@ impl Tollgate {
         let engine = Engine::new(policy.compile().expect("the preset compiles"));
         let store = MemoryStore::default();
         let admin = Admin::new(&store);
-        let scopes: Vec<Box<str>> =
-            engine.policy().scopes().names().iter().map(|name| name.clone()).collect();
+        let scopes: Vec<Box<str>> = engine.policy().scopes().names().to_vec();
         for index in 0..tokens {
             let account = AccountId::new(&format!("account-{:07}", index / TOKENS_PER_ACCOUNT));
             let account = account.expect("a valid id");

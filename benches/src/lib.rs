@@ -107,14 +107,14 @@ mod tests {
     fn claims(contender: &impl Post) {
         let mut tokens = Tokens::new(10);
         let mut keys = Keys::default();
-        let key = *keys.next();
+        let key = *keys.draw();
         tokens.each(|value, now_ms| {
             // All tokens are of one account: the first claims the key.
             assert_eq!(contender.post(value, &key, now_ms), now_ms == START_MS + 4);
-            assert!(contender.post(value, keys.next(), now_ms));
+            assert!(contender.post(value, keys.draw(), now_ms));
         });
         contender.tidy(START_MS + KEEP_MS + 5_000);
-        let (value, now_ms) = tokens.next();
+        let (value, now_ms) = tokens.draw();
         assert!(contender.post(value, &key, now_ms + KEEP_MS + 5_000));
     }
 

@@ -39,7 +39,7 @@ impl Tokens {
     /// The `Authorization` value of a random token, and the time of the request in Unix ms. Among a
     /// million tokens the value is seldom in a cache: every contender pays for that alike.
     #[inline]
-    pub fn next(&mut self) -> (&[u8], u64) {
+    pub fn draw(&mut self) -> (&[u8], u64) {
         // xorshift64, scaled without a division.
         self.order ^= self.order << 13;
         self.order ^= self.order >> 7;
@@ -58,7 +58,7 @@ impl Tokens {
     /// Copies the next requests into a small ring: a server has just received what it decides on.
     pub fn fill(&mut self, ring: &mut Ring) {
         for (place, at_ms) in ring.iter_mut() {
-            let (value, now_ms) = self.next();
+            let (value, now_ms) = self.draw();
             place.copy_from_slice(value);
             *at_ms = now_ms;
         }
@@ -91,7 +91,7 @@ impl Default for Keys {
 impl Keys {
     /// The next key.
     #[inline]
-    pub fn next(&mut self) -> &[u8; 24] {
+    pub fn draw(&mut self) -> &[u8; 24] {
         self.next = (self.next + 1) % KEYS;
         &self.keys[self.next]
     }

@@ -71,7 +71,7 @@ fn get_allocations(contender: &impl Get) -> Result<f64, String> {
         contender.get(value, now_ms);
     });
     per_decision(DECISIONS, || {
-        let (value, now_ms) = tokens.next();
+        let (value, now_ms) = tokens.draw();
         contender.get(value, now_ms)
     })
 }
@@ -80,12 +80,12 @@ fn post_allocations(contender: &impl Post) -> Result<f64, String> {
     // A GET is behind every token, and the clock goes on where those ended.
     let mut tokens = Tokens::new(1_000);
     for _ in 0..=DECISIONS {
-        tokens.next();
+        tokens.draw();
     }
     let mut keys = Keys::default();
     let mut post = || {
-        let (value, now_ms) = tokens.next();
-        contender.post(value, keys.next(), now_ms)
+        let (value, now_ms) = tokens.draw();
+        contender.post(value, keys.draw(), now_ms)
     };
     // Until what falls due keeps up with what is new.
     per_decision(POSTS, &mut post)?;
