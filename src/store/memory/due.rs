@@ -86,11 +86,13 @@ mod tests {
         ) {
             let mut queue = DueQueue::default();
             let mut model = Vec::new();
-            for (number, step) in steps.into_iter().enumerate() {
+            for (number, step) in (0_u64..).zip(steps) {
                 match step {
                     Some(due_ms) => {
-                        queue.push(due_ms + number as u64 / 4, number);
-                        model.push((due_ms + number as u64 / 4, number));
+                        // Later on the whole, in no order nearby.
+                        let due_ms = due_ms.saturating_add(number / 4);
+                        queue.push(due_ms, number);
+                        model.push((due_ms, number));
                     }
                     None => {
                         queue.pop();

@@ -83,6 +83,10 @@ impl Records for OneToken {
         Ok(None)
     }
 
+    fn forget(&mut self, _: &AccountRef, _: Due) -> Result<(), Infallible> {
+        Ok(())
+    }
+
     fn commit(&mut self, changes: Changes<'_>) -> Result<(), Infallible> {
         if let Some((key, cell, _)) = changes.cells.first() {
             self.cell = Some((*key, *cell));
