@@ -11,7 +11,7 @@
 //! | status, expiry of token and account | no | no | yes |
 //! | networks | no | yes (none are set) | yes (none are set) |
 //! | route | by a known method | by a known method | method and path |
-//! | path normalised | no | no | yes |
+//! | path in its one accepted form | not checked | not checked | checked |
 //! | scopes | no | yes | yes |
 //! | limiter | one compare-and-swap | governor | yes, with figures for the headers |
 //! | what the answer needs | a `bool` | a `bool` | a `Decision` |

@@ -44,3 +44,24 @@ impl Bar {
 fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_one_line_of_json_and_is_judged_as_it_is_printed() {
+        let bar = Bar::at_most("get_1k_vs_floor", 1.500_4, 1.5);
+        let line = serde_json::to_string(&bar).unwrap();
+        let expected = r#"{"name":"get_1k_vs_floor","value":1.5,"bar":1.5,"holds":true}"#;
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn bars_can_be_missed() {
+        assert!(!Bar::at_most("b", 1.501, 1.5).holds);
+        assert!(!Bar::at_least("b", 1.799, 1.8).holds);
+        assert!(Bar::at_least("b", 1.8, 1.8).holds);
+        assert!(!Bar::at_most("allocations_get", 0.000_01, 0.0).holds);
+    }
+}
