@@ -35,7 +35,9 @@ pub fn admit<R: Records>(
     admit: &Admit<'_>,
     now_ms: u64,
 ) -> Result<Admission, R::Error> {
-    let limits = Checked::read(records, admit, now_ms)?;
+    // Kilobytes, of which a request uses a few dozen bytes: made where they stay, never moved.
+    let mut limits = Checked { limits: ArrayVec::new() };
+    limits.read(records, admit, now_ms)?;
     let mut shadows = limits.shadows();
     let touches_account =
         admit.charge.is_some() || matches!(admit.idempotency, Idempotency::Key { .. });
@@ -103,7 +105,8 @@ fn decide<R: Records>(
         }
     };
     if admit.mode == Mode::Apply {
-        let cells = limits.cells(Counted::Requests);
+        let mut cells = Cells::new();
+        limits.cells(Counted::Requests, &mut cells);
         records.commit(Changes { cells: &cells, ..Changes::default() })?;
     }
     Ok((verdict, Counted::Requests))
@@ -160,18 +163,22 @@ struct Checked<'a> {
 type Cells = ArrayVec<(CellKey, Cell, u64), MAX_LIMITS_PER_ROUTE>;
 
 impl<'a> Checked<'a> {
-    fn read<R: Records>(records: &mut R, admit: &Admit<'a>, now_ms: u64) -> Result<Self, R::Error> {
+    fn read<R: Records>(
+        &mut self,
+        records: &mut R,
+        admit: &Admit<'a>,
+        now_ms: u64,
+    ) -> Result<(), R::Error> {
         let subject = Subject { token: admit.token, account: admit.account, source: admit.source };
-        let mut limits = ArrayVec::new();
         for limit in admit.limits {
             let quota = limit.quota_for(admit.own_quota());
             let key = CellKey::of(limit, &subject);
             let cell = records.cell(&key)?;
             let checked = check(limit.algorithm, &quota, cell.as_ref(), now_ms, limit.cost);
             // Policies have at most as many limits on a route: `compile` has checked it.
-            let _ = limits.try_push((limit, quota, key, checked));
+            let _ = self.limits.try_push((limit, quota, key, checked));
         }
-        Ok(Checked { limits })
+        Ok(())
     }
 
     /// The refusal that ends last, among enforced limits that count `counts`. The time is that of the
@@ -218,15 +225,12 @@ impl<'a> Checked<'a> {
         }
     }
 
-    fn cells(&self, counted: Counted) -> Cells {
-        self.limits
-            .iter()
-            .filter(|(limit, ..)| counted.counts(limit))
-            .filter_map(|(limit, quota, key, check)| {
-                let cell = check.verdict.ok()?;
-                Some((*key, cell, expires_ms(limit.algorithm, quota, &cell)))
-            })
-            .collect()
+    fn cells(&self, counted: Counted, cells: &mut Cells) {
+        for (limit, quota, key, check) in &self.limits {
+            if let (true, Ok(cell)) = (counted.counts(limit), &check.verdict) {
+                let _ = cells.try_push((*key, *cell, expires_ms(limit.algorithm, quota, cell)));
+            }
+        }
     }
 
     fn detail<R: Records>(
@@ -364,7 +368,8 @@ fn apply_all<R: Records>(
     if admit.mode != Mode::Apply {
         return Ok(None);
     }
-    let cells = limits.cells(Counted::All);
+    let mut cells = Cells::new();
+    limits.cells(Counted::All, &mut cells);
     let key = match *admit.idempotency {
         Idempotency::Key { claim, fingerprint, rule } => Some((claim, fingerprint, rule)),
         _ => None,
