@@ -128,6 +128,24 @@ fn a_peek_sees_the_money_that_ended_leases_free() {
 }
 
 #[test]
+fn a_key_that_came_free_does_not_let_its_first_holder_back_in() {
+    let shop = Shop::new(&format!(
+        "{PAY}\non_expiry = \"hold\"\nidempotency = {{ on_orphan = \"rerun\" }}"
+    ));
+    let first = shop.ask(Some("k"), false, NOW_MS);
+    let second = shop.ask(Some("k"), false, NOW_MS + 1_000);
+    let finish = |decision: &Decision, finish| {
+        let ticket = decision.ticket().unwrap();
+        shop.engine.finish(&shop.store, ticket, finish, NOW_MS + 1_001)
+    };
+    // The one that took the key over gives it up.
+    finish(&second, Finish::Void { response: None }).unwrap();
+    let late = finish(&first, Finish::Settle { amount: None, response: None });
+    assert_eq!(late, Err(FinishError::Refused(Refusal::StaleFence)));
+    assert_eq!(shop.wallet(NOW_MS + 1_001).posted, Amount(0));
+}
+
+#[test]
 fn held_money_can_be_resolved_after_another_execution_took_the_key() {
     let shop = Shop::new(&format!(
         "{PAY}\non_expiry = \"hold\"\nidempotency = {{ on_orphan = \"rerun\" }}"

@@ -164,9 +164,9 @@ pub enum Refusal {
     /// The reservation ended before, differently.
     #[error("the reservation was already finished, differently; the first outcome stays")]
     AlreadyFinished,
-    /// The claim went to a later execution.
+    /// The claim went to a later execution, or its retention ended.
     #[error(
-        "the idempotency key was taken over by a later execution; this one's outcome is dropped"
+        "the idempotency key is no longer this execution's: a later one took it over, or its retention ended; this outcome is dropped"
     )]
     StaleFence,
     /// More than was reserved.

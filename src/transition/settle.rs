@@ -45,7 +45,10 @@ pub(super) fn finish<R: Records>(
     };
     match reservation.state {
         ReservationState::Held => {
-            let fenced_off = claim.as_ref().is_some_and(|(_, claim)| claim.fence != id);
+            // The key may also have come free since: after an execution that took it over gave it up,
+            // or after its retention. Who no longer holds it has nothing to say.
+            let fenced_off = reservation.claim.is_some()
+                && claim.as_ref().is_none_or(|(_, claim)| claim.fence != id);
             if fenced_off && by == By::Host {
                 return Ok(Err(Refusal::StaleFence));
             }

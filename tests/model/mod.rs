@@ -223,7 +223,7 @@ impl World {
         if one.state != State::Held {
             return again(&one, claim.filter(|claim| claim.holder == number), end);
         }
-        if claim.as_ref().is_some_and(|claim| claim.holder != number) {
+        if one.claim.is_some() && claim.as_ref().is_none_or(|claim| claim.holder != number) {
             return Err(Refusal::StaleFence);
         }
         end_held(account, number, &one, claim.is_some(), end, now_ms)
