@@ -5,11 +5,11 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::ledger::ReservationId;
 use crate::limit::FailureMode;
 use crate::request::{Body, trim_ows};
+use crate::sha256::{length, sha256};
 
 /// How a route treats its idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,34 +84,18 @@ impl fmt::Debug for StoredResponse {
     }
 }
 
-/// Over the route's name and the key, both prefixed with their lengths.
+/// Over the route's name, prefixed with its length, and the key.
 pub(crate) fn claim_key(route: &str, key: &[u8]) -> ClaimKey {
-    ClaimKey(
-        Sha256::new()
-            .chain_update((route.len() as u64).to_be_bytes())
-            .chain_update(route.as_bytes())
-            .chain_update(key)
-            .finalize()
-            .into(),
-    )
+    ClaimKey(sha256([&length(route.as_bytes()), route.as_bytes(), key]))
 }
 
 /// Over method, target and the body's SHA-256, each of fixed length or prefixed with it.
 pub(crate) fn fingerprint(method: &[u8], target: &[u8], body: Body<'_>) -> Fingerprint {
     let body = match body {
-        Body::Bytes(bytes) => Sha256::digest(bytes).into(),
+        Body::Bytes(bytes) => sha256([bytes]),
         Body::Sha256(digest) => digest,
     };
-    Fingerprint(
-        Sha256::new()
-            .chain_update((method.len() as u64).to_be_bytes())
-            .chain_update(method)
-            .chain_update((target.len() as u64).to_be_bytes())
-            .chain_update(target)
-            .chain_update(body)
-            .finalize()
-            .into(),
-    )
+    Fingerprint(sha256([&length(method), method, &length(target), target, &body]))
 }
 
 /// The longest key.

@@ -22,6 +22,7 @@ mod live;
 mod path;
 mod policy;
 mod request;
+mod sha256;
 mod status;
 mod store;
 mod token;

@@ -4,10 +4,10 @@ use alloc::boxed::Box;
 use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::ledger::AccountRef;
 use crate::limit::gcra::Rate;
+use crate::sha256::{length, sha256};
 use crate::token::TokenDigest;
 
 /// How many units may be taken in a window.
@@ -109,9 +109,7 @@ impl LimitId {
     /// its algorithm starts afresh.
     #[must_use]
     pub fn of(name: &str, algorithm: Algorithm) -> Self {
-        let digest: [u8; 32] =
-            Sha256::new().chain_update([algorithm as u8]).chain_update(name).finalize().into();
-        let [a, b, c, d, e, f, g, h, ..] = digest;
+        let [a, b, c, d, e, f, g, h, ..] = sha256([&[algorithm as u8], name.as_bytes()]);
         LimitId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 }
@@ -226,13 +224,7 @@ fn tagged(tag: u8, value: &[u8]) -> [u8; 32] {
 }
 
 fn joined(tag: u8, left: &[u8], right: &[u8]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update([tag])
-        .chain_update((left.len() as u64).to_be_bytes())
-        .chain_update(left)
-        .chain_update(right)
-        .finalize()
-        .into()
+    sha256([&[tag], &length(left), left, right])
 }
 
 #[cfg(test)]

@@ -210,12 +210,3 @@ proptest! {
         let _ = TokenDigest::from_hex(&text);
     }
 }
-
-#[test]
-fn one_block_is_hashed_as_any_other() {
-    let text: Vec<u8> = (0..=130).map(|byte| byte ^ 0x55).collect();
-    for end in 0..text.len() {
-        let whole: [u8; 32] = Sha256::digest(&text[..end]).into();
-        assert_eq!(sha256(&text[..end]), whole, "{end} bytes");
-    }
-}

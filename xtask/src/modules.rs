@@ -18,11 +18,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Words and arithmetic.
     ("status",       &[]),
     ("path",         &[]),
-    ("token",        &[]),
+    ("sha256",       &[]),
+    ("token",        &["sha256"]),
     ("ledger",       &["token", "idempotency"]),
-    ("limit",        &["token", "ledger"]),
+    ("limit",        &["sha256", "token", "ledger"]),
     ("request",      &["ledger"]),
-    ("idempotency",  &["ledger", "limit", "request"]),
+    ("idempotency",  &["sha256", "ledger", "limit", "request"]),
     // What people write.
     ("policy",       &["path", "token", "ledger", "limit", "idempotency"]),
     // Single stages: each knows the request and the policy's words, none knows another stage.
