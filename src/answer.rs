@@ -44,9 +44,6 @@ impl Answer {
     }
 }
 
-/// The status of a replay whose response was settled without being captured.
-const UNRECORDED: u16 = 200;
-
 pub(crate) fn answer(policy: &CompiledPolicy, decision: &Decision) -> Answer {
     let mut answer = match (&decision.cause, decision.verdict()) {
         (Cause::Replay(stored), _) => Answer {
@@ -58,22 +55,15 @@ pub(crate) fn answer(policy: &CompiledPolicy, decision: &Decision) -> Answer {
                 .collect(),
             body: stored.body.as_deref().unwrap_or_default().to_vec(),
         },
-        (_, Verdict::Allow) => Answer { status: UNRECORDED, headers: Vec::new(), body: Vec::new() },
+        (_, Verdict::Allow) => {
+            Answer { status: decision.status.http(), headers: Vec::new(), body: Vec::new() }
+        }
         _ => denial(policy, decision),
     };
     each_header(policy, decision, &mut |name, value| {
         answer.headers.push((Cow::Borrowed(name), value.to_vec()));
     });
     answer
-}
-
-/// The headers of an allowed request's response.
-pub(crate) fn allowed_headers(
-    policy: &CompiledPolicy,
-    decision: &Decision,
-    each: &mut dyn FnMut(&'static str, &[u8]),
-) {
-    each_header(policy, decision, each);
 }
 
 fn denial(policy: &CompiledPolicy, decision: &Decision) -> Answer {
@@ -118,7 +108,8 @@ fn title(http: u16) -> &'static str {
     }
 }
 
-fn each_header(
+/// The headers that the engine itself adds: for an allowed request, to the upstream's response.
+pub(crate) fn each_header(
     policy: &CompiledPolicy,
     decision: &Decision,
     each: &mut dyn FnMut(&'static str, &[u8]),

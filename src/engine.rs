@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use crate::answer::{Answer, allowed_headers, answer};
+use crate::answer::{Answer, answer, each_header};
 use crate::command::{Command, Finish, Outcome, Refusal, Settle, Settled};
 use crate::decision::{Decision, Ticket};
 use crate::evaluate::{Evaluation, decide};
@@ -127,7 +127,7 @@ impl Engine {
 
     /// The headers that an allowed request's response gets, as `(name, value)`.
     pub fn for_each_header(&self, decision: &Decision, mut each: impl FnMut(&str, &[u8])) {
-        allowed_headers(&self.policy, decision, &mut each);
+        each_header(&self.policy, decision, &mut each);
     }
 }
 
