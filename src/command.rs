@@ -88,6 +88,9 @@ pub struct Credential {
     pub token: Option<Arc<Token>>,
     /// The account's settings, where it has networks; a store may leave them out where it has none.
     pub settings: Option<Arc<AccountSettings>>,
+    /// Which state of the account's settings and tokens this is. It changes with every change of them,
+    /// so that an [`Admit`] that follows is decided only by what is still in force.
+    pub revision: u64,
 }
 
 /// A token as it is kept.
@@ -167,10 +170,15 @@ pub struct Admit<'a> {
     pub token_record: Option<&'a Token>,
     /// The account.
     pub account: &'a AccountRef,
+    /// [`Credential::revision`], on which the request's standing hangs; `None`: nothing of it was
+    /// decided before.
+    pub revision: Option<u64>,
     /// The source address; `None` when there is none.
     pub source: Option<IpAddr>,
     /// The limits of the route, those that count requests first.
     pub limits: &'a [Limit],
+    /// What limits that are kept apart from this store, and count executions, refuse the request with.
+    pub refused_elsewhere: Option<&'a Denial>,
     /// The idempotency key, where the route takes one and the request sent one.
     pub idempotency: &'a Idempotency,
     /// The sender that must be approved.
@@ -198,8 +206,10 @@ impl<'a> Admit<'a> {
             token,
             token_record: None,
             account,
+            revision: None,
             source: None,
             limits,
+            refused_elsewhere: None,
             idempotency: &Idempotency::Absent,
             sender: None,
             invalid: false,
@@ -212,14 +222,16 @@ impl<'a> Admit<'a> {
 
 impl Admit<'_> {
     /// The token's own quota.
-    pub(crate) fn own_quota(&self) -> Option<TokenQuota> {
+    #[must_use]
+    pub fn own_quota(&self) -> Option<TokenQuota> {
         self.token_record.as_ref().and_then(|token| token.quota)
     }
 
     /// Whether nothing but limits can hold the request back, and it is to be applied.
-    #[cfg(feature = "std")] // the memory store's
-    pub(crate) fn asks_limits_only(&self) -> bool {
+    #[must_use]
+    pub fn asks_limits_only(&self) -> bool {
         self.mode == Mode::Apply
+            && self.refused_elsewhere.is_none()
             && *self.idempotency == Idempotency::Absent
             && self.charge.is_none()
             && self.sender.is_none()
@@ -282,6 +294,9 @@ pub enum AdmitVerdict {
     Replay(Arc<StoredResponse>),
     /// A check failed.
     Denied(Denial),
+    /// The account's settings or tokens were changed since the look-up: look the token up again.
+    /// Nothing was changed.
+    CredentialChanged,
 }
 
 /// The check of an admission that failed.

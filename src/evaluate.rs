@@ -43,6 +43,7 @@ pub struct Evaluation<'a> {
     facts: Facts<'a>,
     stage: Stage,
     looks_up_first: bool,
+    look_ups_left: u8,
     /// What the store told of the token.
     credential: Option<Credential>,
     source: Option<IpAddr>,
@@ -51,6 +52,9 @@ pub struct Evaluation<'a> {
     decision: Decision,
     trace: Option<Box<Trace>>,
 }
+
+/// How often a token is looked up again because its account was changed meanwhile.
+const MAX_LOOK_UPS: u8 = 8;
 
 /// What the evaluation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +189,7 @@ impl<'a> Evaluation<'a> {
             facts,
             stage: Stage::Credential,
             looks_up_first: false,
+            look_ups_left: MAX_LOOK_UPS,
             credential: None,
             source: None,
             idempotency: Idempotency::Absent,
@@ -219,18 +224,20 @@ impl<'a> Evaluation<'a> {
     #[inline]
     pub(crate) fn run<S: Store + ?Sized>(&mut self, store: &S) {
         let now_ms = self.request.now_ms;
-        if self.stage == Stage::Credential {
-            match store.look_up(&self.look_up(), now_ms) {
-                Ok(found) => self.looked_up(found),
-                Err(error) => self.unavailable(error),
-            }
-        }
-        if self.stage == Stage::Admission
-            && let Some(admit) = self.admit()
-        {
-            match store.admit(&admit, now_ms) {
-                Ok(admission) => self.admitted(admission),
-                Err(error) => self.without_store(error),
+        loop {
+            match self.stage {
+                Stage::Nothing => return,
+                Stage::Credential => match store.look_up(&self.look_up(), now_ms) {
+                    Ok(found) => self.looked_up(found),
+                    Err(error) => self.unavailable(error),
+                },
+                Stage::Admission => {
+                    let Some(admit) = self.admit() else { return };
+                    match store.admit(&admit, now_ms) {
+                        Ok(admission) => self.admitted(admission),
+                        Err(error) => self.without_store(error),
+                    }
+                }
             }
         }
     }
@@ -341,8 +348,10 @@ impl<'a> Evaluation<'a> {
             token: &self.facts.digest,
             token_record: credential.token.as_deref(),
             account: &credential.account,
+            revision: Some(credential.revision),
             source: self.source,
             limits: self.limits(),
+            refused_elsewhere: None,
             idempotency: &Idempotency::Absent,
             sender: None,
             invalid: false,
@@ -380,7 +389,27 @@ impl<'a> Evaluation<'a> {
         }
     }
 
+    /// What was looked up is no longer so: from the start, but not for ever.
+    fn look_up_again(&mut self) {
+        let Some(again) = self.look_ups_left.checked_sub(1) else {
+            let reason = "the account's settings change faster than a request can be decided";
+            return self.unavailable(StoreError::Unavailable { reason: reason.into() });
+        };
+        self.look_ups_left = again;
+        self.stage = Stage::Credential;
+        self.credential = None;
+        self.source = None;
+        self.idempotency = Idempotency::Absent;
+        self.decision = Decision::new(Status::Allowed, self.request.now_ms);
+        if let Some(trace) = &mut self.trace {
+            trace.look_up_again();
+        }
+    }
+
     fn admitted(&mut self, admission: Admission) {
+        if matches!(admission.verdict, AdmitVerdict::CredentialChanged) {
+            return self.look_up_again();
+        }
         if self.trace.is_some() {
             let mut trace = self.trace.take();
             if let (Some(trace), Some(admit)) = (&mut trace, self.admit()) {
@@ -396,7 +425,7 @@ impl<'a> Evaluation<'a> {
             return;
         }
         match admission.verdict {
-            AdmitVerdict::Admitted { reservation: None } => {}
+            AdmitVerdict::Admitted { reservation: None } | AdmitVerdict::CredentialChanged => {}
             AdmitVerdict::Admitted { reservation: Some(reservation) } => {
                 let reserved = self.charge().unwrap_or(Amount::ZERO);
                 let holds_key = matches!(self.idempotency, Idempotency::Key { .. });

@@ -145,6 +145,11 @@ impl Trace {
         self.steps.push(TraceStep { check, rule, observed, result, fix });
     }
 
+    /// Forgets all but the first check, which needs no store.
+    pub(crate) fn look_up_again(&mut self) {
+        self.steps.truncate(1);
+    }
+
     pub(crate) fn bearer(&mut self, found: &Bearer<'_>, format: TokenFormat) {
         let rule = match format {
             TokenFormat::Native => "one Authorization header with a native bearer token",

@@ -61,6 +61,7 @@ pub use command::{
     LookedUp, Lookup, Mode, Outcome, PlainAdmit, Refusal, Settle, Settled, Shadows, Token,
     TokenPatch,
 };
+pub use store::composite::{CompositeStore, LimitStore};
 #[cfg(feature = "std")]
 pub use store::memory::{MemoryOptions, MemoryStore};
 pub use store::{AsyncStore, Store, StoreError};
@@ -76,7 +77,7 @@ pub use ledger::{
 };
 pub use limit::{
     Algorithm, Cell, CellKey, Check, Counts, FailureMode, FixedCell, GcraCell, Left, Limit,
-    LimitId, Partition, Quota, Refused, SlidingCell, TokenQuota, check, expires_ms,
+    LimitId, Partition, Quota, Refused, SlidingCell, TokenQuota, check, expires_ms, give_back,
 };
 pub use token::{
     Pepper, PepperError, TokenDigest, TokenDigestError, TokenFormat, TokenText, TokenTextError,

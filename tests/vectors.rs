@@ -1,11 +1,31 @@
-//! Every file in `tests/vectors` through the library, on the memory store.
+//! Every file in `tests/vectors` through the library, on the stores of the core.
 #![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tollgate_scenario::{Runner, VectorFile};
+use tollgate::{CompositeStore, MemoryStore, Store, StoreError};
+use tollgate_scenario::{Backend, MemoryBackend, Runner, VectorFile};
+
+/// Limits in one memory store, accounts in another.
+#[derive(Clone, Copy)]
+struct CompositeBackend;
+
+impl Backend for CompositeBackend {
+    fn fresh(&self) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(CompositeStore::new(MemoryStore::default(), MemoryStore::default())))
+    }
+
+    fn reopen(&self, _: Arc<dyn Store>) -> Result<Arc<dyn Store>, StoreError> {
+        self.fresh()
+    }
+
+    fn keeps_state(&self) -> bool {
+        false
+    }
+}
 
 fn files() -> Vec<(PathBuf, VectorFile)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
@@ -26,11 +46,20 @@ fn files() -> Vec<(PathBuf, VectorFile)> {
 }
 
 #[test]
-fn every_scenario_replies_as_expected() {
+fn every_scenario_replies_as_expected_in_memory() {
+    replies_as_expected(MemoryBackend);
+}
+
+#[test]
+fn every_scenario_replies_as_expected_on_a_composite() {
+    replies_as_expected(CompositeBackend);
+}
+
+fn replies_as_expected<B: Backend + Copy>(backend: B) {
     let (mut scenarios, mut steps, mut failed) = (0, 0, Vec::new());
     let files = files();
     for (path, file) in &files {
-        for scenario in &file.run(Runner::in_memory).scenarios {
+        for scenario in &file.run(|| Runner::new(backend)).scenarios {
             scenarios += 1;
             steps += scenario.steps;
             if !scenario.passed() {

@@ -15,7 +15,7 @@ const NS_PER_MS: u64 = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcraCell {
     /// Unix nanoseconds.
-    pub(crate) tat_ns: u64,
+    pub tat_ns: u64,
 }
 
 impl GcraCell {
@@ -111,6 +111,13 @@ pub(super) fn check(quota: &Quota, cell: GcraCell, now_ms: u64, cost: u64) -> Ch
         },
         Err(refused) => Check { verdict: Err(refused), before, after: before },
     }
+}
+
+/// The cell without `cost` units that were taken and not used after all. What was taken earlier and has
+/// refilled since does not come back: a cell before the present is whole, however far before.
+pub(super) fn give_back(quota: &Quota, cell: GcraCell, cost: u64) -> GcraCell {
+    let cost_ns = Rate::of(quota).interval_ns.saturating_mul(cost);
+    GcraCell { tat_ns: cell.tat_ns.saturating_sub(cost_ns) }
 }
 
 pub(super) fn expires_ms(cell: GcraCell) -> u64 {

@@ -117,3 +117,20 @@ pub fn expires_ms(algorithm: Algorithm, quota: &Quota, cell: &Cell) -> u64 {
         _ => 0,
     }
 }
+
+/// The cell `stored` without `cost` units that were counted by storing `taken`, for a request that did
+/// not go through after all. What others took meanwhile stays counted. Units whose window has ended
+/// since, or that are in a cell of another kind, are gone already.
+#[must_use]
+pub fn give_back(quota: &Quota, stored: &Cell, taken: &Cell, cost: u64) -> Cell {
+    match (*stored, *taken) {
+        (Cell::Gcra(stored), Cell::Gcra(_)) => Cell::Gcra(gcra::give_back(quota, stored, cost)),
+        (Cell::FixedWindow(stored), Cell::FixedWindow(taken)) => {
+            Cell::FixedWindow(window::give_back_fixed(stored, taken, cost))
+        }
+        (Cell::SlidingWindow(stored), Cell::SlidingWindow(taken)) => {
+            Cell::SlidingWindow(window::give_back_sliding(stored, taken, cost))
+        }
+        (stored, _) => stored,
+    }
+}

@@ -151,6 +151,17 @@ impl Limit {
         )
     }
 
+    /// Names the cell in which this limit counts a request.
+    #[must_use]
+    pub fn cell_key(
+        &self,
+        token: &TokenDigest,
+        account: &AccountRef,
+        source: Option<IpAddr>,
+    ) -> CellKey {
+        CellKey::of(self, &Subject { token, account, source })
+    }
+
     /// The quota in force for a token: its own where it has one and this limit takes it.
     #[must_use]
     pub fn quota_for(&self, own: Option<TokenQuota>) -> Quota {

@@ -19,10 +19,10 @@ fn capacity(quota: &Quota) -> u64 {
 /// What was taken in one aligned window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixedCell {
-    /// Unix milliseconds.
-    pub(crate) start_ms: u64,
+    /// Its start, in Unix milliseconds.
+    pub start_ms: u64,
     /// Units.
-    pub(crate) used: u64,
+    pub used: u64,
 }
 
 impl FixedCell {
@@ -70,6 +70,14 @@ pub(super) fn check_fixed(quota: &Quota, stored: FixedCell, now_ms: u64, cost: u
     Check { verdict: Ok(Cell::FixedWindow(next)), before, after: next.left(quota, now_ms) }
 }
 
+/// The cell without `cost` units that the change to `taken` counted, if its window still runs.
+pub(super) fn give_back_fixed(stored: FixedCell, taken: FixedCell, cost: u64) -> FixedCell {
+    if stored.start_ms != taken.start_ms {
+        return stored;
+    }
+    FixedCell { used: stored.used.saturating_sub(cost), ..stored }
+}
+
 pub(super) fn fixed_expires_ms(quota: &Quota, cell: FixedCell) -> u64 {
     if cell.used == 0 {
         return 0;
@@ -91,11 +99,11 @@ pub(super) fn fixed_expires_ms(quota: &Quota, cell: FixedCell) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlidingCell {
     /// Length of a sub-window in milliseconds; tells a cell of another window length.
-    pub(crate) part_ms: u64,
+    pub part_ms: u64,
     /// Number of the newest sub-window, counted from the Unix epoch.
-    pub(crate) newest: u64,
+    pub newest: u64,
     /// Units per sub-window, the newest first.
-    pub(crate) counts: [u32; COUNTERS],
+    pub counts: [u32; COUNTERS],
 }
 
 /// A cell as it stands at one time, under one quota.
@@ -224,6 +232,19 @@ pub(super) fn check_sliding(quota: &Quota, stored: SlidingCell, now_ms: u64, cos
     sliding.take(cost);
     let after = sliding.left(now_ms);
     Check { verdict: Ok(Cell::SlidingWindow(sliding.cell)), before, after }
+}
+
+/// The cell without `cost` units that the change to `taken` counted, if their sub-window still counts.
+pub(super) fn give_back_sliding(stored: SlidingCell, taken: SlidingCell, cost: u64) -> SlidingCell {
+    let mut cell = stored;
+    if stored.part_ms != taken.part_ms {
+        return cell;
+    }
+    let place = stored.newest.checked_sub(taken.newest).and_then(|by| usize::try_from(by).ok());
+    if let Some(count) = place.and_then(|place| cell.counts.get_mut(place)) {
+        *count = count.saturating_sub(u32::try_from(cost).unwrap_or(u32::MAX));
+    }
+    cell
 }
 
 pub(super) fn sliding_expires_ms(quota: &Quota, cell: SlidingCell) -> u64 {

@@ -1,5 +1,6 @@
 //! Where state lives: what the core expects of a store.
 
+pub(crate) mod composite;
 #[cfg(feature = "std")]
 pub(crate) mod memory;
 
@@ -112,6 +113,22 @@ pub enum StoreError {
     Unavailable {
         /// What happened, without secrets.
         reason: Box<str>,
+    },
+    /// A record does not pass its check. Nothing is decided by it, and nothing was changed.
+    #[error("a record of {what} in the store is damaged; restore the store from a backup")]
+    Corrupt {
+        /// Of what the record is.
+        what: &'static str,
+    },
+    /// The store was written by a later version of this library.
+    #[error(
+        "the store has format {found} and this version reads up to {known}; use the later version"
+    )]
+    NewerFormat {
+        /// The store's format.
+        found: u32,
+        /// The latest format that this version knows.
+        known: u32,
     },
     /// The answer was not one to the command.
     #[error(

@@ -3,24 +3,16 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use arrayvec::ArrayVec;
-
 use crate::command::{
-    Admission, Admit, AdmitDetail, AdmitVerdict, CapHolder, Denial, Idempotency, LimitReport, Mode,
-    Shadows,
+    Admission, Admit, AdmitDetail, AdmitVerdict, CapHolder, Denial, Idempotency, Mode, Shadows,
 };
 use crate::idempotency::{Claim, ClaimKey, OnOrphan, StoredResponse};
 use crate::ledger::{
     Amount, CountedIn, Reservation, ReservationId, ReservationState, Spend, SpendCap, Wallet,
 };
-use crate::limit::{Cell, CellKey, Check, Counts, Limit, Quota, Subject, check, expires_ms};
-#[cfg(feature = "std")]
-use crate::limit::{
-    TokenQuota,
-    gcra::{self, Rate},
-};
-use crate::policy::MAX_LIMITS_PER_ROUTE;
+use crate::limit::Counts;
 use crate::transition::expire::foresee;
+use crate::transition::limits::{Cells, CheckedLimits, Counted};
 use crate::transition::{Change, Changes, Records, expire_account};
 
 /// Decides an admission and applies it.
@@ -35,9 +27,13 @@ pub fn admit<R: Records>(
     admit: &Admit<'_>,
     now_ms: u64,
 ) -> Result<Admission, R::Error> {
-    // Kilobytes, of which a request uses a few dozen bytes: made where they stay, never moved.
-    let mut limits = Checked { limits: ArrayVec::new() };
+    let mut limits = CheckedLimits::new();
     limits.read(records, admit, now_ms)?;
+    if let Some(revision) = admit.revision
+        && revision != records.revision(admit.account)?
+    {
+        return Ok(limits.admission(AdmitVerdict::CredentialChanged, admit.mode));
+    }
     let mut shadows = limits.shadows();
     let touches_account =
         admit.charge.is_some() || matches!(admit.idempotency, Idempotency::Key { .. });
@@ -46,60 +42,38 @@ pub fn admit<R: Records>(
         // A peek only foresees it.
         expire_account(records, admit.account, now_ms)?;
     }
-    let detail = if admit.detail { Some(limits.detail(records, admit, now_ms)?) } else { None };
-    let (verdict, counted) = if admit.mode == Mode::Observe {
-        (AdmitVerdict::Admitted { reservation: None }, Counted::Nothing)
+    let detail = if admit.detail { Some(detail(records, admit, &limits, now_ms)?) } else { None };
+    let verdict = if admit.mode == Mode::Observe {
+        AdmitVerdict::Admitted { reservation: None }
     } else {
         decide(records, admit, &limits, &mut shadows, now_ms)?
     };
-    let refused_by = match verdict {
-        AdmitVerdict::Denied(Denial::RateLimited { limit, .. }) => Some(limit),
-        _ => None,
-    };
-    let counted = if admit.mode == Mode::Apply { counted } else { Counted::Nothing };
-    let tightest = limits.tightest(refused_by, counted);
+    let tightest = limits.tightest(&verdict, Counted::of(&verdict, admit.mode));
     Ok(Admission { verdict, tightest, shadows, detail })
-}
-
-/// Which limits a verdict counts in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Counted {
-    Nothing,
-    Requests,
-    All,
-}
-
-impl Counted {
-    fn counts(self, limit: &Limit) -> bool {
-        match self {
-            Counted::Nothing => false,
-            Counted::Requests => limit.counts == Counts::Requests,
-            Counted::All => true,
-        }
-    }
 }
 
 fn decide<R: Records>(
     records: &mut R,
     admit: &Admit<'_>,
-    limits: &Checked<'_>,
+    limits: &CheckedLimits<'_>,
     shadows: &mut Shadows,
     now_ms: u64,
-) -> Result<(AdmitVerdict, Counted), R::Error> {
+) -> Result<AdmitVerdict, R::Error> {
     if let Some(denial) = limits.refusal(Counts::Requests, now_ms) {
-        return Ok((AdmitVerdict::Denied(denial), Counted::Nothing));
+        return Ok(AdmitVerdict::Denied(denial));
     }
     let verdict = match before_executions(records, admit, now_ms)? {
         Some(verdict) => verdict,
         None => {
-            if let Some(denial) = limits.refusal(Counts::Executions, now_ms) {
-                return Ok((AdmitVerdict::Denied(denial), Counted::Nothing));
+            let refused = limits.refusal(Counts::Executions, now_ms);
+            if let Some(denial) = refused.or_else(|| admit.refused_elsewhere.cloned()) {
+                return Ok(AdmitVerdict::Denied(denial));
             }
             match Money::read(records, admit, shadows, now_ms)? {
                 Err(denial) => AdmitVerdict::Denied(denial),
                 Ok(money) => {
                     let reservation = apply_all(records, admit, limits, money, now_ms)?;
-                    return Ok((AdmitVerdict::Admitted { reservation }, Counted::All));
+                    return Ok(AdmitVerdict::Admitted { reservation });
                 }
             }
         }
@@ -109,7 +83,7 @@ fn decide<R: Records>(
         limits.cells(Counted::Requests, &mut cells);
         records.commit(Changes { cells: &cells, ..Changes::default() })?;
     }
-    Ok((verdict, Counted::Requests))
+    Ok(verdict)
 }
 
 /// Idempotency, sender and validation: what may end a request that the limits let in.
@@ -155,111 +129,27 @@ fn live_claim<R: Records>(
     Ok(records.claim(admit.account, key)?.filter(|claim| claim.expires_ms > now_ms))
 }
 
-/// The limits of a request, each checked against its cell.
-struct Checked<'a> {
-    limits: ArrayVec<(&'a Limit, Quota, CellKey, Check), MAX_LIMITS_PER_ROUTE>,
-}
-
-type Cells = ArrayVec<(CellKey, Cell, u64), MAX_LIMITS_PER_ROUTE>;
-
-impl<'a> Checked<'a> {
-    fn read<R: Records>(
-        &mut self,
-        records: &mut R,
-        admit: &Admit<'a>,
-        now_ms: u64,
-    ) -> Result<(), R::Error> {
-        let subject = Subject { token: admit.token, account: admit.account, source: admit.source };
-        for limit in admit.limits {
-            let quota = limit.quota_for(admit.own_quota());
-            let key = CellKey::of(limit, &subject);
-            let cell = records.cell(&key)?;
-            let checked = check(limit.algorithm, &quota, cell.as_ref(), now_ms, limit.cost);
-            // Policies have at most as many limits on a route: `compile` has checked it.
-            let _ = self.limits.try_push((limit, quota, key, checked));
-        }
-        Ok(())
-    }
-
-    /// The refusal that ends last, among enforced limits that count `counts`. The time is that of the
-    /// last of all: whoever comes back then must not meet a limit that counts something else.
-    fn refusal(&self, counts: Counts, now_ms: u64) -> Option<Denial> {
-        let mut latest: Option<(u16, u64)> = None;
-        let mut last_ms = 0;
-        for ((limit, quota, _, check), index) in self.limits.iter().zip(0_u16..) {
-            let Err(refused) = check.verdict else { continue };
-            if limit.shadow {
-                continue;
-            }
-            let retry_at_ms = refused.retry_at_ms(quota, now_ms);
-            last_ms = retry_at_ms.max(last_ms);
-            if limit.counts == counts && latest.is_none_or(|(_, earlier)| retry_at_ms > earlier) {
-                latest = Some((index, retry_at_ms));
-            }
-        }
-        latest.map(|(limit, _)| Denial::RateLimited { limit, retry_at_ms: last_ms })
-    }
-
-    fn shadows(&self) -> Shadows {
-        let mut shadows = Shadows::default();
-        for ((limit, _, _, check), bit) in self.limits.iter().zip(0_u32..) {
-            if limit.shadow && check.verdict.is_err() {
-                shadows.limits |= 1_u64.wrapping_shl(bit);
-            }
-        }
-        shadows
-    }
-
-    /// The enforced limit with the least left; the one that refused, if one did.
-    fn tightest(&self, refused_by: Option<u16>, counted: Counted) -> Option<LimitReport> {
-        let reports = self.limits.iter().zip(0_u16..).filter(|((limit, ..), _)| !limit.shadow).map(
-            |((limit, quota, _, check), index)| LimitReport {
-                limit: index,
-                quota: *quota,
-                left: if counted.counts(limit) { check.after } else { check.before },
-            },
-        );
-        match refused_by {
-            Some(refused) => reports.into_iter().find(|report| report.limit == refused),
-            None => reports.min_by_key(|report| report.left.remaining),
+fn detail<R: Records>(
+    records: &mut R,
+    admit: &Admit<'_>,
+    limits: &CheckedLimits<'_>,
+    now_ms: u64,
+) -> Result<Box<AdmitDetail>, R::Error> {
+    let mut detail = AdmitDetail::default();
+    limits.write_detail(&mut detail);
+    let settings = records.settings(admit.account)?;
+    let (wallet, spend) = money_of(records, admit, now_ms)?;
+    detail.available = wallet.available();
+    if let Some(token) = admit.token_record {
+        for cap in &token.spend_caps {
+            detail.spend_caps.push((CapHolder::Token, *cap, spend.within(cap.per, now_ms)));
         }
     }
-
-    fn cells(&self, counted: Counted, cells: &mut Cells) {
-        for (limit, quota, key, check) in &self.limits {
-            if let (true, Ok(cell)) = (counted.counts(limit), &check.verdict) {
-                let _ = cells.try_push((*key, *cell, expires_ms(limit.algorithm, quota, cell)));
-            }
-        }
+    for cap in &settings.spend_caps {
+        let spent = wallet.spend.within(cap.per, now_ms);
+        detail.spend_caps.push((CapHolder::Account, *cap, spent));
     }
-
-    fn detail<R: Records>(
-        &self,
-        records: &mut R,
-        admit: &Admit<'_>,
-        now_ms: u64,
-    ) -> Result<Box<AdmitDetail>, R::Error> {
-        let mut detail = AdmitDetail::default();
-        for ((_, quota, _, check), index) in self.limits.iter().zip(0_u16..) {
-            let report = LimitReport { limit: index, quota: *quota, left: check.before };
-            detail
-                .limits
-                .push((report, check.verdict.map(|_| ()).map_err(|refused| refused.retry_at_ms)));
-        }
-        let settings = records.settings(admit.account)?;
-        let (wallet, spend) = money_of(records, admit, now_ms)?;
-        detail.available = wallet.available();
-        if let Some(token) = admit.token_record {
-            for cap in &token.spend_caps {
-                detail.spend_caps.push((CapHolder::Token, *cap, spend.within(cap.per, now_ms)));
-            }
-        }
-        for cap in &settings.spend_caps {
-            let spent = wallet.spend.within(cap.per, now_ms);
-            detail.spend_caps.push((CapHolder::Account, *cap, spent));
-        }
-        Ok(Box::new(detail))
-    }
+    Ok(Box::new(detail))
 }
 
 /// The digest under which what the request spends is counted.
@@ -361,7 +251,7 @@ fn exceeded(
 fn apply_all<R: Records>(
     records: &mut R,
     admit: &Admit<'_>,
-    limits: &Checked<'_>,
+    limits: &CheckedLimits<'_>,
     money: Option<Money>,
     now_ms: u64,
 ) -> Result<Option<ReservationId>, R::Error> {
@@ -423,37 +313,6 @@ fn apply_all<R: Records>(
         ..Changes::default()
     })?;
     Ok(Some(id))
-}
-
-/// The admission of a request that only one GCRA limit holds back, whose cell is `tat_ns` (0: whole).
-/// Gives the cell's next value too. The same as [`admit`] for such a request, and quicker.
-#[cfg(feature = "std")] // the memory store's
-#[inline]
-pub(crate) fn admit_one_gcra(
-    limit: &Limit,
-    own_quota: Option<TokenQuota>,
-    tat_ns: u64,
-    now_ms: u64,
-) -> (Admission, u64) {
-    let quota = limit.quota_for(own_quota);
-    let rate = if own_quota.is_some() { Rate::of(&quota) } else { limit.rate };
-    let report = |tat_ns| {
-        let left = gcra::left(rate, tat_ns, now_ms);
-        (!limit.shadow).then_some(LimitReport { limit: 0, quota, left })
-    };
-    let mut shadows = Shadows::default();
-    let (verdict, tat_ns) = match gcra::admit(rate, tat_ns, now_ms, limit.cost) {
-        Ok(next_ns) => (AdmitVerdict::Admitted { reservation: None }, next_ns),
-        Err(_) if limit.shadow => {
-            shadows.limits = 1;
-            (AdmitVerdict::Admitted { reservation: None }, tat_ns)
-        }
-        Err(refused) => {
-            let retry_at_ms = refused.retry_at_ms(&quota, now_ms);
-            (AdmitVerdict::Denied(Denial::RateLimited { limit: 0, retry_at_ms }), tat_ns)
-        }
-    };
-    (Admission { verdict, tightest: report(tat_ns), shadows, detail: None }, tat_ns)
 }
 
 /// What is replayed for an execution that was settled without its response.

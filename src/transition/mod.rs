@@ -7,6 +7,9 @@
 mod administer;
 mod admit;
 mod expire;
+mod limits;
+#[cfg(feature = "std")] // the memory store's
+mod one_gcra;
 mod settle;
 
 use alloc::boxed::Box;
@@ -14,9 +17,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub use admit::admit;
-#[cfg(feature = "std")]
-pub(crate) use admit::admit_one_gcra;
 pub use expire::expire_account;
+pub use limits::{CheckedLimit, CheckedLimits, Counted};
+#[cfg(feature = "std")]
+pub(crate) use one_gcra::admit_one_gcra;
 
 pub use crate::ledger::MAX_REFUNDS;
 
@@ -59,6 +63,11 @@ pub trait Records {
     /// An account's settings.
     #[allow(clippy::missing_errors_doc)]
     fn settings(&mut self, account: &AccountRef) -> Result<Arc<AccountSettings>, Self::Error>;
+    /// A number that changes with every commit of an account's settings or of a token of it, so that
+    /// nothing is decided by what was looked up before. A store that gives the same number for ever
+    /// promises that nobody looks up long before admitting.
+    #[allow(clippy::missing_errors_doc)]
+    fn revision(&mut self, account: &AccountRef) -> Result<u64, Self::Error>;
     /// An account's money.
     #[allow(clippy::missing_errors_doc)]
     fn wallet(&mut self, account: &AccountRef) -> Result<Wallet, Self::Error>;
@@ -212,7 +221,8 @@ fn look_up<R: Records>(
         return Ok(LookedUp::default());
     };
     let settings = records.settings(&account)?;
-    let credential = credential(token, account, settings, lookup.scopes);
+    let revision = records.revision(&account)?;
+    let credential = credential(token, account, settings, revision, lookup.scopes);
     let admission = match lookup.plain.filter(|plain| plain.suits(&credential)) {
         Some(plain) => {
             let request = Admit::limits_only(lookup.digest, &credential.account, plain.limits);
@@ -228,6 +238,7 @@ pub fn credential(
     token: Arc<Token>,
     account: AccountRef,
     settings: Arc<AccountSettings>,
+    revision: u64,
     scopes: &ScopeTable,
 ) -> Credential {
     Credential {
@@ -236,5 +247,6 @@ pub fn credential(
         revoked: token.revoked,
         settings: (!settings.networks.is_empty()).then_some(settings),
         token: token.is_restricted().then_some(token),
+        revision,
     }
 }

@@ -54,6 +54,8 @@ struct Chunk {
 #[derive(Debug)]
 struct Account {
     id: AccountId,
+    /// Changes with every change of its settings or tokens.
+    revision: AtomicU64,
     state: Mutex<AccountState>,
 }
 
@@ -175,6 +177,18 @@ impl Accounts {
         }
     }
 
+    /// Which state of an account's settings and tokens this is.
+    pub(super) fn revision(&self, slot: u32) -> u64 {
+        self.account(slot).map_or(0, |account| account.revision.load(Ordering::Acquire))
+    }
+
+    /// Says that settings or a token were changed. Called after that, with their lock still held.
+    pub(super) fn revise(&self, slot: u32) {
+        if let Some(account) = self.account(slot) {
+            account.revision.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
     /// Creates an account. Called with [`creation`](Self::creation) held.
     pub(super) fn create(
         &self,
@@ -190,7 +204,8 @@ impl Accounts {
             self.chunks.get(next / CHUNK).filter(|_| next < self.max).ok_or(full.clone())?;
         let has_networks = !settings.networks.is_empty();
         let state = AccountState { settings: Arc::new(settings), wallet, activity: None };
-        let account = Account { id: id.clone(), state: Mutex::new(state) };
+        let account =
+            Account { id: id.clone(), revision: AtomicU64::new(0), state: Mutex::new(state) };
         let place = chunk.get_or_init(Chunk::empty).accounts.get(next % CHUNK).ok_or(full)?;
         let _ = place.set(account);
         self.mark_networks(slot, has_networks);

@@ -3,6 +3,7 @@
 mod accounts;
 mod cells;
 mod due;
+mod limits;
 mod slots;
 mod tokens;
 mod view;
@@ -176,13 +177,14 @@ impl Store for MemoryStore {
             revoked: found.revoked,
             token: found.record,
             settings,
+            revision: found.revision,
         };
         Ok(LookedUp { credential: Some(credential), admission })
     }
 
     #[inline]
     fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
-        if let Some(admission) = self.tokens.admit_carried(admit, now_ms) {
+        if let Some(admission) = self.tokens.admit_carried(admit, now_ms, &self.accounts) {
             return Ok(admission);
         }
         match self.admit_in_view(admit, now_ms) {

@@ -73,6 +73,8 @@ pub(super) struct Found {
     pub(super) revoked: bool,
     pub(super) record: Option<Arc<Token>>,
     pub(super) has_networks: bool,
+    /// Read under the lock of the token's shard; 0 where the request was admitted at once.
+    pub(super) revision: u64,
 }
 
 impl Tokens {
@@ -124,12 +126,13 @@ impl Tokens {
         now_ms: u64,
         accounts: &Accounts,
     ) -> (Found, Option<Admission>) {
-        let found = Found {
+        let mut found = Found {
             account: slot.account,
             scopes: slot.scopes,
             revoked: slot.revoked,
             record: slot.record.clone(),
             has_networks: accounts.has_networks(slot.account),
+            revision: 0,
         };
         let admission = match lookup.plain {
             Some(PlainAdmit { granted_by, limits: [limit] })
@@ -141,7 +144,10 @@ impl Tokens {
                 slot.tat_ns = tat_ns;
                 Some(admission)
             }
-            _ => None,
+            _ => {
+                found.revision = accounts.revision(slot.account);
+                None
+            }
         };
         (found, admission)
     }
@@ -195,13 +201,21 @@ impl Tokens {
 
     /// The admission of a request that only the limit in its token's slot holds back: one lock, one
     /// cache line. `None` when more is asked.
-    pub(super) fn admit_carried(&self, admit: &Admit<'_>, now_ms: u64) -> Option<Admission> {
+    pub(super) fn admit_carried(
+        &self,
+        admit: &Admit<'_>,
+        now_ms: u64,
+        accounts: &Accounts,
+    ) -> Option<Admission> {
         let [limit] = admit.limits else { return None };
         if !admit.asks_limits_only() || !self.carries(limit) {
             return None;
         }
         let mut shard = self.lock(Self::shard_of(admit.token))?;
         let slot = find_mut(&mut shard.slots, admit.token)?;
+        if admit.revision.is_some_and(|revision| revision != accounts.revision(slot.account)) {
+            return None;
+        }
         let (admission, tat_ns) = admit_one_gcra(limit, admit.own_quota(), slot.tat_ns, now_ms);
         slot.tat_ns = tat_ns;
         Some(admission)

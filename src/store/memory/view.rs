@@ -174,6 +174,7 @@ impl<'s> View<'s> {
             let has_networks = !settings.networks.is_empty();
             state.settings = settings;
             store.accounts.mark_networks(*slot, has_networks);
+            store.accounts.revise(*slot);
         }
         if let Some(wallet) = changes.wallet {
             state.wallet = wallet;
@@ -260,6 +261,14 @@ impl Records for View<'_> {
         Ok(self.state(account).map(|state| Arc::clone(&state.settings)).unwrap_or_default())
     }
 
+    fn revision(&mut self, account: &AccountRef) -> Result<u64, StoreError> {
+        let slot = match account {
+            AccountRef::Slot(slot) => Some(*slot),
+            AccountRef::Id(id) => self.store.accounts.find(id),
+        };
+        Ok(slot.map_or(0, |slot| self.store.accounts.revision(slot)))
+    }
+
     fn wallet(&mut self, account: &AccountRef) -> Result<Wallet, StoreError> {
         Ok(self.state(account).map(|state| state.wallet).unwrap_or_default())
     }
@@ -341,6 +350,7 @@ impl Records for View<'_> {
             let Some(AccountRef::Slot(slot)) = self.find_account(&token.account)? else { continue };
             if let Some(shard) = self.shard_of_token(&digest) {
                 store.tokens.put(shard, digest, slot, token);
+                store.accounts.revise(slot);
             }
         }
         self.apply_to_account(account, changes);

@@ -52,6 +52,10 @@ impl Records for OneToken {
         Ok(Arc::default())
     }
 
+    fn revision(&mut self, _: &AccountRef) -> Result<u64, Infallible> {
+        Ok(0)
+    }
+
     fn wallet(&mut self, _: &AccountRef) -> Result<Wallet, Infallible> {
         Ok(Wallet::default())
     }
