@@ -1,0 +1,1 @@
+//! Durable tollgate store on LMDB: tokens, ledger, idempotency and limits, shared by the processes of one host.

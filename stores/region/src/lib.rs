@@ -1,0 +1,1 @@
+//! Limiter cells for tollgate in memory that worker processes share: offsets and lock-free atomics only.
