@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cell, Check, Left, Quota, Refused};
+use super::{Cell, Check, GIVEN_BACK_WITHIN_MS, Left, Quota, Refused};
 
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -113,11 +113,26 @@ pub(super) fn check(quota: &Quota, cell: GcraCell, now_ms: u64, cost: u64) -> Ch
     }
 }
 
-/// The cell without `cost` units that were taken and not used after all. What was taken earlier and has
-/// refilled since does not come back: a cell before the present is whole, however far before.
-pub(super) fn give_back(quota: &Quota, cell: GcraCell, cost: u64) -> GcraCell {
+/// The cell without `cost` units that were counted at `now_ms` by storing `taken`.
+///
+/// Where others counted meanwhile, the bucket may have been empty of all but these units for a while,
+/// and what refilled then must not come back: it would be more than the quota. How long that was
+/// nobody can tell, but not longer than [`GIVEN_BACK_WITHIN_MS`]: what could have refilled until then is kept.
+pub(super) fn give_back(
+    quota: &Quota,
+    stored: GcraCell,
+    taken: GcraCell,
+    cost: u64,
+    now_ms: u64,
+) -> GcraCell {
     let cost_ns = Rate::of(quota).interval_ns.saturating_mul(cost);
-    GcraCell { tat_ns: cell.tat_ns.saturating_sub(cost_ns) }
+    let back_ns = if stored == taken {
+        cost_ns
+    } else {
+        let latest_ns = now_ms.saturating_add(GIVEN_BACK_WITHIN_MS).saturating_mul(NS_PER_MS);
+        taken.tat_ns.saturating_sub(latest_ns).min(cost_ns)
+    };
+    GcraCell { tat_ns: stored.tat_ns.saturating_sub(back_ns) }
 }
 
 pub(super) fn expires_ms(cell: GcraCell) -> u64 {

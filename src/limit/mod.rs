@@ -118,13 +118,21 @@ pub fn expires_ms(algorithm: Algorithm, quota: &Quota, cell: &Cell) -> u64 {
     }
 }
 
-/// The cell `stored` without `cost` units that were counted by storing `taken`, for a request that did
-/// not go through after all. What others took meanwhile stays counted. Units whose window has ended
-/// since, or that are in a cell of another kind, are gone already.
+/// How long after a request's time its units may be given back.
+pub(crate) const GIVEN_BACK_WITHIN_MS: u64 = 1_000;
+
+/// The cell `stored` without `cost` units that were counted at `now_ms` by storing `taken`, for a request
+/// that did not go through after all. It is called within a second of that time.
+///
+/// What others took meanwhile stays counted. Units whose window has ended since, or that are in a cell
+/// of another kind, are gone already. GCRA may keep what refills within a second: never is more given
+/// back than was taken.
 #[must_use]
-pub fn give_back(quota: &Quota, stored: &Cell, taken: &Cell, cost: u64) -> Cell {
+pub fn give_back(quota: &Quota, stored: &Cell, taken: &Cell, cost: u64, now_ms: u64) -> Cell {
     match (*stored, *taken) {
-        (Cell::Gcra(stored), Cell::Gcra(_)) => Cell::Gcra(gcra::give_back(quota, stored, cost)),
+        (Cell::Gcra(stored), Cell::Gcra(taken)) => {
+            Cell::Gcra(gcra::give_back(quota, stored, taken, cost, now_ms))
+        }
         (Cell::FixedWindow(stored), Cell::FixedWindow(taken)) => {
             Cell::FixedWindow(window::give_back_fixed(stored, taken, cost))
         }

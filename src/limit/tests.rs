@@ -295,3 +295,87 @@ fn a_cell_of_another_algorithm_counts_as_absent() {
     assert!(check(Algorithm::Gcra, &quota, Some(&cell), 5, 1).verdict.is_ok());
     assert_eq!(expires_ms(Algorithm::Gcra, &quota, &cell), 0);
 }
+
+proptest! {
+    /// Never is more left than if the units had not been taken, whatever others take in between; with
+    /// windows never less either, and with GCRA no less than what refills within a second.
+    #[test]
+    fn what_is_given_back_was_never_taken(
+        quota in small_quota(),
+        slower in prop::sample::select(vec![1_u64, 100, 10_000]),
+        algorithm in prop::sample::select(ALGORITHMS.to_vec()),
+        before in forwards(),
+        cost in 1..5u64,
+        between in prop::collection::vec((0..160i64, 0..3u64), 0..6),
+        after in forwards(),
+    ) {
+        let quota = Quota { window_ms: quota.window_ms * slower, ..quota };
+        let cell = run(algorithm, &quota, 1_000_000, &before, |_, _, _, _| {});
+        let taken_ms =
+            before.iter().fold(1_000_000_u64, |now_ms, (dt, _)| now_ms.saturating_add_signed(*dt));
+        let Ok(taken) = check(algorithm, &quota, cell.as_ref(), taken_ms, cost).verdict else {
+            return Ok(());
+        };
+        // Others count only what fits beside what was taken, in both worlds.
+        let mut worlds = (taken, cell);
+        let mut now_ms = taken_ms;
+        let mut others = |worlds: &mut (Cell, Option<Cell>), now_ms: &mut u64, (dt, cost): Call| {
+            *now_ms = now_ms.saturating_add_signed(dt);
+            let (a, b) = (
+                check(algorithm, &quota, Some(&worlds.0), *now_ms, cost),
+                check(algorithm, &quota, worlds.1.as_ref(), *now_ms, cost),
+            );
+            if let (Ok(a), Ok(b)) = (a.verdict, b.verdict) {
+                *worlds = (a, Some(b));
+            }
+            (a.before.remaining, b.before.remaining)
+        };
+        for call in &between {
+            others(&mut worlds, &mut now_ms, *call);
+        }
+        prop_assert!(now_ms - taken_ms <= GIVEN_BACK_WITHIN_MS);
+        worlds.0 = give_back(&quota, &worlds.0, &taken, cost, taken_ms);
+        let refilled_in_a_second = (GIVEN_BACK_WITHIN_MS * quota.units).div_ceil(quota.window_ms) + 1;
+        for call in &after {
+            let (with, without) = others(&mut worlds, &mut now_ms, *call);
+            prop_assert!(with <= without, "{with} where {without} are left");
+            if algorithm == Algorithm::Gcra {
+                prop_assert!(with + refilled_in_a_second >= without, "{with} of {without}");
+            } else {
+                prop_assert_eq!(with, without);
+            }
+        }
+    }
+
+    /// At the same instant nothing is lost, in any algorithm.
+    #[test]
+    fn what_is_given_back_at_once_is_all_there(
+        quota in small_quota(),
+        algorithm in prop::sample::select(ALGORITHMS.to_vec()),
+        before in forwards(),
+        cost in 1..5u64,
+    ) {
+        let cell = run(algorithm, &quota, 1_000_000, &before, |_, _, _, _| {});
+        let now_ms = before.iter().fold(1_000_000_u64, |now_ms, (dt, _)| now_ms.saturating_add_signed(*dt));
+        let checked = check(algorithm, &quota, cell.as_ref(), now_ms, cost);
+        let Ok(taken) = checked.verdict else { return Ok(()) };
+        let back = give_back(&quota, &taken, &taken, cost, now_ms);
+        let now = check(algorithm, &quota, Some(&back), now_ms, 0).before;
+        prop_assert_eq!(now.remaining, checked.before.remaining);
+    }
+
+    #[test]
+    fn giving_back_survives_any_cells(
+        stored in any_cell(), taken in any_cell(), units in extreme(), window_ms in extreme(),
+        cost in extreme(), now_ms in extreme(),
+    ) {
+        let quota = Quota::new(units, window_ms);
+        let back = give_back(&quota, &stored, &taken, cost, now_ms);
+        let used = |cell: &Cell| match cell {
+            Cell::Gcra(cell) => cell.tat_ns,
+            Cell::FixedWindow(cell) => cell.used,
+            Cell::SlidingWindow(cell) => cell.counts.iter().map(|count| u64::from(*count)).sum(),
+        };
+        prop_assert!(used(&back) <= used(&stored));
+    }
+}

@@ -63,8 +63,9 @@ pub trait LimitStore: Send + Sync {
 /// An admission is two steps here. What may be taken is looked at first; what is then taken in the
 /// limits is given back when a later check refuses, so that a denial consumes what it does on one
 /// store. So no limit is ever overshot, but for the blink of an eye a request may meet a unit that
-/// another one takes and gives back; and a process that dies, or a limit store that fails, between the
-/// two steps leaves its units counted until they refill.
+/// another one takes and gives back; what [`give_back`](crate::give_back) keeps back of a GCRA limit refills
+/// within a second; and a process that dies, or a limit store that fails, between the two steps leaves
+/// its units counted until they refill. The store of accounts must answer within a second.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CompositeStore<L, S> {
     limits: L,

@@ -56,7 +56,7 @@ impl LimitStore for MemoryStore {
     ) -> Result<(), StoreError> {
         let mut shard = self.cell_shard(key)?;
         if let Some(stored) = shard.get(key, now_ms) {
-            let cell = give_back(quota, &stored, taken, limit.cost);
+            let cell = give_back(quota, &stored, taken, limit.cost, now_ms);
             shard.put(*key, cell, expires_ms(limit.algorithm, quota, &cell), now_ms);
         }
         Ok(())
