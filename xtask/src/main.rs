@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command that says what it does")]
 
+mod backends;
 mod bench;
 mod check;
 mod files;
@@ -18,7 +19,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check           formatting, lints, documentation, module directions, file sizes, packages
-  test [PART]     everything, or one part: core, no_std, scenario, tower, cli, xtask
+  test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
   demo [ARG…]     the command line's demo, with its arguments
 

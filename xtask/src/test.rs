@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything, or one part.
 
+use crate::backends;
 use crate::run::{Failure, Run, root};
 
 /// A part of the tests, by its name on the command line.
@@ -15,6 +16,8 @@ pub(crate) enum Part {
     Tower,
     /// The command line.
     Cli,
+    /// The stores, on real backends.
+    Stores,
     /// This program.
     Xtask,
 }
@@ -31,6 +34,7 @@ impl Part {
             "scenario" => Part::Scenario,
             "tower" => Part::Tower,
             "cli" => Part::Cli,
+            "stores" => Part::Stores,
             "xtask" => Part::Xtask,
             _ => return None,
         })
@@ -43,7 +47,8 @@ impl Part {
             Part::NoStd => no_std(),
             Part::Scenario => package("tollgate-scenario"),
             Part::Tower => package("tollgate-tower"),
-            Part::Cli => package("tollgate-cli"),
+            Part::Cli => backends::for_stores().and_then(|()| package("tollgate-cli")),
+            Part::Stores => stores(),
             Part::Xtask => package("xtask"),
         }
     }
@@ -51,9 +56,18 @@ impl Part {
 
 /// Every test that there is.
 pub(crate) fn all() -> Result<(), Failure> {
+    backends::for_stores()?;
     Run::cargo(["test", "--workspace"]).or(ADVICE)?;
     core_without_std()?;
     no_std()
+}
+
+const STORES: &[&str] =
+    &["tollgate-conformance", "tollgate-lmdb", "tollgate-redis", "tollgate-region"];
+
+fn stores() -> Result<(), Failure> {
+    backends::for_stores()?;
+    STORES.iter().try_for_each(|name| package(name))
 }
 
 fn package(name: &str) -> Result<(), Failure> {
@@ -99,7 +113,7 @@ mod tests {
     fn every_part_in_the_usage_has_its_name() {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let parts: Vec<&str> = parts.lines().next().unwrap().split(", ").collect();
-        assert_eq!(parts.len(), 6);
+        assert_eq!(parts.len(), 7);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }
