@@ -1,1 +1,25 @@
-//! Durable tollgate store on LMDB: tokens, ledger, idempotency and limits, shared by the processes of one host.
+#![doc = include_str!("../README.md")]
+
+mod change;
+mod combine;
+mod environment;
+mod error;
+mod flush;
+mod format;
+mod key;
+mod operate;
+mod options;
+mod owned;
+mod record;
+#[cfg(feature = "scenario")]
+mod scenario;
+mod store;
+mod sweep;
+mod view;
+
+pub use error::LmdbError;
+pub use operate::Statistics;
+pub use options::{LmdbOptions, SyncPolicy};
+#[cfg(feature = "scenario")]
+pub use scenario::LmdbBackend;
+pub use store::LmdbStore;

@@ -1,0 +1,329 @@
+//! What a command changes, written into its transaction. Bounds are checked before the first change.
+
+use tollgate::transition::{Change, Changes, Due, NEVER_MS};
+use tollgate::{
+    AccountId, AccountRef, AccountSettings, Claim, ClaimKey, Reservation, ReservationId, Token,
+    TokenDigest, Wallet,
+};
+
+use crate::error::{Fault, MAP, corrupt};
+use crate::key;
+use crate::record::{DueClaim, DueReservation, Head, NumberedToken, Purse};
+use crate::view::View;
+
+/// How many tokens are looked through for dead ones when there is room for no more.
+const TOKENS_LOOKED_THROUGH: usize = 4_096;
+
+impl View<'_, '_> {
+    /// Checks every bound that the changes could meet, before any of them is made.
+    pub(crate) fn make_room(&mut self, changes: &Changes<'_>) -> Result<(), Fault> {
+        let options = &self.shared.options;
+        let mut grows = false;
+        if changes.new_account.is_some() {
+            let accounts = self.writing()?.totals.accounts;
+            if u64::from(accounts) >= options.max_accounts || accounts == u32::MAX {
+                return Err(Fault::Bound("accounts"));
+            }
+            grows = true;
+        }
+        let mut fresh_cells = 0_u64;
+        for (cell, ..) in changes.cells {
+            if !self.has(&key::cell(cell))? {
+                fresh_cells = fresh_cells.saturating_add(1);
+            }
+        }
+        if fresh_cells > 0 {
+            self.make_room_for_cells(fresh_cells)?;
+            grows = true;
+        }
+        let mut fresh_tokens = 0_u64;
+        for (digest, _) in &changes.tokens {
+            if !self.has(&key::token(digest))? {
+                fresh_tokens = fresh_tokens.saturating_add(1);
+                self.make_room_for_tokens(digest, fresh_tokens)?;
+                grows = true;
+            }
+        }
+        if let Some(account) = changes.account {
+            grows |= self.make_room_in_account(account, changes)?;
+        }
+        if grows { self.make_room_in_map() } else { Ok(()) }
+    }
+
+    /// Gives whether there will be new records.
+    fn make_room_in_account(
+        &mut self,
+        account: &AccountRef,
+        changes: &Changes<'_>,
+    ) -> Result<bool, Fault> {
+        let Some(number) = self.number(account)? else { return Ok(false) };
+        let new_claim = match &changes.claim {
+            Some((key, Change::Put { .. })) => !self.has(&key::claim(number, key))?,
+            _ => false,
+        };
+        let new_reservation = match &changes.reservation {
+            Some((id, ..)) => !self.has(&key::reservation(number, *id))?,
+            None => false,
+        };
+        if !new_claim && !new_reservation {
+            return Ok(false);
+        }
+        let options = &self.shared.options;
+        let most = options.max_per_account;
+        let purse = self.purse(number)?.ok_or_else(|| corrupt("an account's money"))?;
+        let totals = self.writing()?.totals;
+        if new_claim && (purse.claims >= most || totals.claims >= options.max_claims) {
+            return Err(Fault::Bound("idempotency claims"));
+        }
+        let full = purse.reservations >= most || totals.reservations >= options.max_reservations;
+        if new_reservation && full {
+            return Err(Fault::Bound("reservations"));
+        }
+        Ok(true)
+    }
+
+    /// The last part of the map is for what settles, expires or removes: all of that needs pages too.
+    fn make_room_in_map(&mut self) -> Result<(), Fault> {
+        let used = self.shared.database.stat(self.txn())?;
+        let pages = used.branch_pages.saturating_add(used.leaf_pages);
+        let pages = pages.saturating_add(used.overflow_pages);
+        let page_bytes = usize::try_from(used.page_size).unwrap_or(usize::MAX);
+        let full = pages.saturating_mul(page_bytes) >= self.shared.bytes_for_growth;
+        if full { Err(Fault::Bound(MAP)) } else { Ok(()) }
+    }
+
+    /// Whether there is room for `fresh` more tokens, after dead ones near `digest` are dropped.
+    fn make_room_for_tokens(&mut self, digest: &TokenDigest, fresh: u64) -> Result<(), Fault> {
+        let most = self.shared.options.max_tokens;
+        if self.writing()?.totals.tokens.saturating_add(fresh) <= most {
+            return Ok(());
+        }
+        let from = key::token(digest);
+        let range = (std::ops::Bound::Included(&from[..]), std::ops::Bound::Unbounded);
+        let mut dead = Vec::new();
+        for entry in self.shared.database.range(self.txn(), &range)?.take(TOKENS_LOOKED_THROUGH) {
+            let (key, bytes) = entry?;
+            if key.first() != Some(&key::TOKEN) || dead.len() >= 16 {
+                break;
+            }
+            let found: NumberedToken = crate::record::open(key, bytes, "a token")?;
+            let expired = found.token.expires_ms.is_some_and(|until| until <= self.now_ms);
+            if let (true, Some(digest)) = (found.token.revoked || expired, key::digest(key)) {
+                dead.push((digest, found.number));
+            }
+        }
+        for (digest, number) in dead {
+            self.delete(&key::token(&digest))?;
+            self.delete(&key::token_of(number, &digest))?;
+            let totals = &mut self.writing()?.totals;
+            totals.tokens = totals.tokens.saturating_sub(1);
+        }
+        let fits = self.writing()?.totals.tokens.saturating_add(fresh) <= most;
+        if fits { Ok(()) } else { Err(Fault::Bound("tokens")) }
+    }
+
+    /// Makes the changes, for which there is room.
+    pub(crate) fn apply(&mut self, changes: Changes<'_>) -> Result<(), Fault> {
+        let Changes { account, new_account, cells, settings, wallet, token_spend, .. } = changes;
+        if let Some(new) = new_account {
+            let (id, settings, wallet) = *new;
+            self.create(id, settings, wallet)?;
+        }
+        for (key, cell, expires_ms) in cells {
+            self.put_cell(key, cell, *expires_ms)?;
+        }
+        let Some(account) = account else { return Ok(()) };
+        let Some(number) = self.number(account)? else { return Ok(()) };
+        let revised = settings.is_some() || !changes.tokens.is_empty();
+        for (digest, token) in changes.tokens {
+            self.put_token(number, &digest, token)?;
+        }
+        if let Some(settings) = settings {
+            let head: Option<Head> = self.get(&key::head(number), "an account's settings")?;
+            let Some(Head { id, .. }) = head else { return Ok(()) };
+            self.put(&key::head(number), &Head { id, settings: (*settings).clone() })?;
+        }
+        if revised {
+            let revision: Option<u64> =
+                self.get(&key::revision(number), "an account's revision")?;
+            self.put(&key::revision(number), &revision.unwrap_or(0).wrapping_add(1))?;
+        }
+        if let Some((digest, spend)) = token_spend {
+            self.put(&key::spend(number, &digest), &spend)?;
+        }
+        if wallet.is_none() && changes.reservation.is_none() && changes.claim.is_none() {
+            return Ok(());
+        }
+        let Some(before) = self.purse(number)? else { return Err(corrupt("an account's money")) };
+        let mut purse = before;
+        if let Some(wallet) = wallet {
+            purse.wallet = wallet;
+        }
+        if let Some((id, reservation, due_ms)) = changes.reservation {
+            self.put_reservation(number, &mut purse, id, reservation, due_ms)?;
+        }
+        match changes.claim {
+            None => {}
+            Some((key, Change::Put { record, due_ms })) => {
+                self.put_claim(number, &mut purse, &key, record, due_ms)?;
+            }
+            Some((key, Change::Remove)) => self.remove_claim(number, &mut purse, &key)?,
+        }
+        if purse != before { self.put(&key::purse(number), &purse) } else { Ok(()) }
+    }
+
+    fn create(
+        &mut self,
+        id: &AccountId,
+        settings: AccountSettings,
+        wallet: Wallet,
+    ) -> Result<(), Fault> {
+        let number = self.writing()?.totals.accounts;
+        let purse = Purse { wallet, claims: 0, reservations: 0, registered_ms: NEVER_MS };
+        self.put(&key::name(id.as_str()), &number)?;
+        self.put(&key::head(number), &Head { id: id.clone(), settings })?;
+        self.put(&key::revision(number), &0_u64)?;
+        self.put(&key::purse(number), &purse)?;
+        // Accounts are never removed, so the count of them is the next one's number.
+        self.writing()?.totals.accounts = number.saturating_add(1);
+        Ok(())
+    }
+
+    fn put_token(&mut self, number: u32, digest: &TokenDigest, token: Token) -> Result<(), Fault> {
+        let key = key::token(digest);
+        if !self.has(&key)? {
+            self.put(&key::token_of(number, digest), &())?;
+            let totals = &mut self.writing()?.totals;
+            totals.tokens = totals.tokens.saturating_add(1);
+        }
+        self.put(&key, &NumberedToken { number, token })
+    }
+
+    fn put_reservation(
+        &mut self,
+        number: u32,
+        purse: &mut Purse,
+        id: ReservationId,
+        reservation: Reservation,
+        due_ms: u64,
+    ) -> Result<(), Fault> {
+        let key = key::reservation(number, id);
+        let before: Option<DueReservation> = self.get(&key, "a reservation")?;
+        if before.is_none() {
+            purse.reservations = purse.reservations.saturating_add(1);
+            let totals = &mut self.writing()?.totals;
+            totals.reservations = totals.reservations.saturating_add(1);
+        }
+        let before_ms = before.map(|before| before.due_ms);
+        self.move_due(number, purse, Due::Reservation(id), before_ms, due_ms)?;
+        self.put(&key, &DueReservation { reservation, due_ms })
+    }
+
+    fn put_claim(
+        &mut self,
+        number: u32,
+        purse: &mut Purse,
+        claim_key: &ClaimKey,
+        claim: Claim,
+        due_ms: u64,
+    ) -> Result<(), Fault> {
+        let key = key::claim(number, claim_key);
+        let before: Option<DueClaim> = self.get(&key, "an idempotency claim")?;
+        if before.is_none() {
+            purse.claims = purse.claims.saturating_add(1);
+            let totals = &mut self.writing()?.totals;
+            totals.claims = totals.claims.saturating_add(1);
+        }
+        let before_ms = before.map(|before| before.due_ms);
+        self.move_due(number, purse, Due::Claim(*claim_key), before_ms, due_ms)?;
+        self.put(&key, &DueClaim { claim, due_ms })
+    }
+
+    fn remove_claim(
+        &mut self,
+        number: u32,
+        purse: &mut Purse,
+        claim_key: &ClaimKey,
+    ) -> Result<(), Fault> {
+        let key = key::claim(number, claim_key);
+        let before: Option<DueClaim> = self.get(&key, "an idempotency claim")?;
+        let Some(before) = before else { return Ok(()) };
+        self.delete(&key)?;
+        self.move_due(number, purse, Due::Claim(*claim_key), Some(before.due_ms), NEVER_MS)?;
+        purse.claims = purse.claims.saturating_sub(1);
+        let totals = &mut self.writing()?.totals;
+        totals.claims = totals.claims.saturating_sub(1);
+        Ok(())
+    }
+
+    /// Moves the entry of what falls due, and notes the account among those with something due.
+    fn move_due(
+        &mut self,
+        number: u32,
+        purse: &mut Purse,
+        due: Due,
+        before_ms: Option<u64>,
+        due_ms: u64,
+    ) -> Result<(), Fault> {
+        if before_ms == Some(due_ms) {
+            return Ok(());
+        }
+        if let Some(before_ms) = before_ms.filter(|before_ms| *before_ms != NEVER_MS)
+            && !self.delete(&key::due(number, before_ms, due))?
+        {
+            return Err(corrupt("what falls due"));
+        }
+        if due_ms == NEVER_MS {
+            return Ok(());
+        }
+        self.put(&key::due(number, due_ms, due), &())?;
+        if due_ms < purse.registered_ms {
+            self.register(number, purse, due_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the account's entry among those with something due.
+    pub(crate) fn register(
+        &mut self,
+        number: u32,
+        purse: &mut Purse,
+        due_ms: u64,
+    ) -> Result<(), Fault> {
+        if purse.registered_ms != NEVER_MS {
+            self.delete(&key::account_due(purse.registered_ms, number))?;
+        }
+        if due_ms != NEVER_MS {
+            self.put(&key::account_due(due_ms, number), &())?;
+        }
+        purse.registered_ms = due_ms;
+        Ok(())
+    }
+
+    /// Removes what fell due.
+    pub(crate) fn forget_due(&mut self, account: &AccountRef, due: Due) -> Result<(), Fault> {
+        let Some(number) = self.number(account)? else { return Ok(()) };
+        let Some(mut purse) = self.purse(number)? else {
+            return Err(corrupt("an account's money"));
+        };
+        match due {
+            Due::Claim(key) => {
+                if !self.has(&key::claim(number, &key))? {
+                    return Err(corrupt("what falls due"));
+                }
+                self.remove_claim(number, &mut purse, &key)?;
+            }
+            Due::Reservation(id) => {
+                let key = key::reservation(number, id);
+                let before: Option<DueReservation> = self.get(&key, "a reservation")?;
+                let Some(before) = before else { return Err(corrupt("what falls due")) };
+                self.delete(&key)?;
+                self.move_due(number, &mut purse, due, Some(before.due_ms), NEVER_MS)?;
+                purse.reservations = purse.reservations.saturating_sub(1);
+                let totals = &mut self.writing()?.totals;
+                totals.reservations = totals.reservations.saturating_sub(1);
+            }
+        }
+        self.put(&key::purse(number), &purse)
+    }
+}

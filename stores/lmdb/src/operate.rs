@@ -1,0 +1,160 @@
+//! What operators do with the file: copy it, look at it, list what is in it.
+
+use std::fs;
+use std::path::Path;
+
+use heed::{AnyTls, CompactionOption, RoTxn};
+use tollgate::{AccountId, StoreError};
+
+use crate::error::{Fault, LmdbError, corrupt};
+use crate::format::FORMAT;
+use crate::key;
+use crate::record::Totals;
+use crate::store::LmdbStore;
+use crate::view::{View, read};
+
+/// The file that LMDB keeps in a store's directory.
+pub(crate) const DATA_FILE: &str = "data.mdb";
+
+/// How a store stands. It is a snapshot, but for readers and bytes of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Format of the store.
+    pub format: u32,
+    /// Accounts.
+    pub accounts: u64,
+    /// Tokens, revoked and expired ones included.
+    pub tokens: u64,
+    /// Limiter cells.
+    pub cells: u64,
+    /// Idempotency claims, open and completed.
+    pub claims: u64,
+    /// Reservations, open and finished.
+    pub reservations: u64,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// Most bytes of the file: [`LmdbOptions::map_bytes`](crate::LmdbOptions::map_bytes) in whole pages.
+    pub map_bytes: u64,
+    /// Bytes of a page.
+    pub page_bytes: u64,
+    /// Pages that hold records.
+    pub used_pages: u64,
+    /// Pages of the file that hold none: they are used again before the file grows. LMDB's own list of
+    /// them is among these.
+    pub free_pages: u64,
+    /// Slots for readers that are taken, by threads of all processes.
+    pub readers: u32,
+    /// Slots for readers.
+    pub max_readers: u32,
+    /// Number of the last transaction that changed something.
+    pub last_transaction: u64,
+    /// Transactions that this store committed since it was opened. One may hold many commands.
+    pub commits: u64,
+}
+
+impl LmdbStore {
+    /// Writes a copy of the store into the directory `to`, which is created if it is not there. The store
+    /// may be in use meanwhile; the copy is as it was at one moment. `compact` leaves free pages
+    /// out, which takes longer. The copy is synced before it gets its name, and only its owner may read it.
+    ///
+    /// # Errors
+    /// [`LmdbError::BackupExists`] when there is a store already, and [`LmdbError::Io`].
+    pub fn backup(&self, to: impl AsRef<Path>, compact: bool) -> Result<(), LmdbError> {
+        let to = to.as_ref();
+        let failed = |source| LmdbError::Io { doing: "write", path: to.to_path_buf(), source };
+        fs::create_dir_all(to).map_err(failed)?;
+        let file = to.join(DATA_FILE);
+        if file.exists() {
+            return Err(LmdbError::BackupExists { path: to.to_path_buf() });
+        }
+        let partial = to.join("data.mdb.partial");
+        let written = self.copy_to(&partial, compact).and_then(|()| {
+            // A hard link, and not a new name: it does not replace a backup that came meanwhile.
+            fs::hard_link(&partial, &file).map_err(failed)
+        });
+        let removed = fs::remove_file(&partial).map_err(failed);
+        written?;
+        removed?;
+        sync_directory(to).map_err(failed)
+    }
+
+    fn copy_to(&self, partial: &Path, compact: bool) -> Result<(), LmdbError> {
+        let io = |source| LmdbError::Io { doing: "write", path: partial.to_path_buf(), source };
+        let mut open = fs::OpenOptions::new();
+        open.write(true).read(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+        let mut file = open.open(partial).map_err(io)?;
+        let option = if compact { CompactionOption::Enabled } else { CompactionOption::Disabled };
+        let copied = self.env.copy_to_file(&mut file, option);
+        copied.map_err(|error| LmdbError::of(error, "write", partial))?;
+        file.sync_all().map_err(io)
+    }
+
+    /// How the store stands.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn statistics(&self) -> Result<Statistics, StoreError> {
+        Ok(self.read_statistics()?)
+    }
+
+    fn read_statistics(&self) -> Result<Statistics, Fault> {
+        let reading = self.reading()?;
+        let txn: &RoTxn<'_, AnyTls> = &reading;
+        let totals: Option<Totals> = read(txn, &self.shared, key::TOTALS, "what the store holds")?;
+        let totals = totals.ok_or_else(|| corrupt("what the store holds"))?;
+        let used = self.shared.database.stat(txn)?;
+        let used_pages = used.branch_pages.saturating_add(used.leaf_pages);
+        let used_pages = wide(used_pages.saturating_add(used.overflow_pages));
+        let info = self.env.info();
+        // Pages are counted from 0; the first two are headers.
+        let all_pages = wide(info.last_page_number).saturating_add(1);
+        Ok(Statistics {
+            format: FORMAT,
+            accounts: u64::from(totals.accounts),
+            tokens: totals.tokens,
+            cells: totals.cells,
+            claims: totals.claims,
+            reservations: totals.reservations,
+            file_bytes: self.env.real_disk_size()?,
+            map_bytes: wide(info.map_size),
+            page_bytes: u64::from(used.page_size),
+            used_pages,
+            free_pages: all_pages.saturating_sub(2).saturating_sub(used_pages),
+            readers: info.number_of_readers,
+            max_readers: info.maximum_number_of_readers,
+            last_transaction: wide(info.last_txn_id),
+            commits: self.commits.load(std::sync::atomic::Ordering::Relaxed),
+        })
+    }
+
+    /// The names of all accounts, sorted by their bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read.
+    pub fn account_ids(&self) -> Result<Vec<AccountId>, StoreError> {
+        Ok(self.read_account_ids()?)
+    }
+
+    fn read_account_ids(&self) -> Result<Vec<AccountId>, Fault> {
+        let reading = self.reading()?;
+        let view = View::read(&reading, &self.shared, 0);
+        let all = view.all::<u32>(&key::name(""), "an account's name")?;
+        let names = all.into_iter().map(|(key, _)| {
+            let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
+            name.and_then(|name| AccountId::new(name).ok())
+        });
+        names.collect::<Option<Vec<_>>>().ok_or_else(|| corrupt("an account's name"))
+    }
+}
+
+fn wide(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// So that the file's name outlives a loss of power too.
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { fs::File::open(path)?.sync_all() } else { Ok(()) }
+}

@@ -1,0 +1,338 @@
+//! The records of one transaction, as `transition` reads them.
+
+use std::sync::Arc;
+
+use heed::types::Bytes;
+use heed::{AnyTls, RoTxn, RwTxn};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tollgate::transition::{Changes, Due, Records};
+use tollgate::{
+    AccountId, AccountRef, AccountSettings, Cell, CellKey, Claim, ClaimKey, Reservation,
+    ReservationId, Spend, StoreError, Token, TokenDigest, Wallet,
+};
+
+use crate::error::{Fault, corrupt};
+use crate::key::{self, Key};
+use crate::options::LmdbOptions;
+use crate::record::{
+    self, DueClaim, DueReservation, ExpiringCell, Head, NumberedToken, Purse, Totals,
+};
+
+/// The one database of the file.
+pub(crate) type Database = heed::Database<'static, Bytes, Bytes>;
+
+/// How long a cell is kept and counts after it expired: callers that read the clock one after the other
+/// may come in another order, and clocks are set back. For so long a window that is over is still
+/// known to be used up.
+pub(crate) const KEPT_MS: u64 = 60_000;
+
+/// What is the same for every transaction of a store.
+pub(crate) struct Shared {
+    pub(crate) database: Database,
+    pub(crate) options: LmdbOptions,
+    /// Bytes of the map in use beyond which nothing new is taken.
+    pub(crate) bytes_for_growth: usize,
+}
+
+/// A write transaction.
+pub(crate) struct Writing<'e> {
+    pub(crate) txn: RwTxn<'e>,
+    pub(crate) totals: Totals,
+    /// As they are in the file.
+    pub(crate) written: Totals,
+    bytes: Vec<u8>,
+}
+
+impl<'e> Writing<'e> {
+    pub(crate) fn new(txn: RwTxn<'e>, shared: &Shared) -> Result<Self, Fault> {
+        let totals = read(&txn, shared, key::TOTALS, "what the store holds")?;
+        let totals = totals.ok_or_else(|| corrupt("what the store holds"))?;
+        Ok(Writing { txn, totals, written: totals, bytes: Vec::with_capacity(256) })
+    }
+
+    pub(crate) fn put<T: Serialize>(
+        &mut self,
+        shared: &Shared,
+        key: &[u8],
+        record: &T,
+    ) -> Result<(), Fault> {
+        record::seal(key, record, &mut self.bytes)?;
+        Ok(shared.database.put(&mut self.txn, key, &self.bytes)?)
+    }
+
+    pub(crate) fn delete(&mut self, shared: &Shared, key: &[u8]) -> Result<bool, Fault> {
+        Ok(shared.database.delete(&mut self.txn, key)?)
+    }
+
+    /// Commits. What comes after it is for another transaction.
+    pub(crate) fn commit(mut self, shared: &Shared) -> Result<(), Fault> {
+        if self.totals != self.written {
+            let totals = self.totals;
+            self.put(shared, key::TOTALS, &totals)?;
+        }
+        Ok(self.txn.commit()?)
+    }
+}
+
+pub(crate) fn read<T: DeserializeOwned>(
+    txn: &RoTxn<'_, AnyTls>,
+    shared: &Shared,
+    key: &[u8],
+    what: &'static str,
+) -> Result<Option<T>, Fault> {
+    match shared.database.get(txn, key)? {
+        Some(bytes) => record::open(key, bytes, what).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A key and what is under it.
+pub(crate) type Entry<'t> = (&'t [u8], &'t [u8]);
+
+/// What a command may do to the records.
+pub(crate) enum Access<'v, 'e> {
+    Read(&'v RoTxn<'e, AnyTls>),
+    Write(&'v mut Writing<'e>),
+}
+
+/// The records as one command sees them.
+pub(crate) struct View<'v, 'e> {
+    pub(crate) access: Access<'v, 'e>,
+    pub(crate) shared: &'v Shared,
+    pub(crate) now_ms: u64,
+    /// How many more entries [`Records::due`] gives; `None`: all.
+    pub(crate) budget: Option<u32>,
+    /// The account of the token that was read last.
+    hint: Option<(AccountId, u32)>,
+}
+
+impl<'v, 'e> View<'v, 'e> {
+    pub(crate) fn read(txn: &'v RoTxn<'e, AnyTls>, shared: &'v Shared, now_ms: u64) -> Self {
+        View { access: Access::Read(txn), shared, now_ms, budget: None, hint: None }
+    }
+
+    pub(crate) fn write(writing: &'v mut Writing<'e>, shared: &'v Shared, now_ms: u64) -> Self {
+        View { access: Access::Write(writing), shared, now_ms, budget: None, hint: None }
+    }
+
+    pub(crate) fn txn(&self) -> &RoTxn<'e, AnyTls> {
+        match &self.access {
+            Access::Read(txn) => txn,
+            Access::Write(writing) => &writing.txn,
+        }
+    }
+
+    pub(crate) fn writing(&mut self) -> Result<&mut Writing<'e>, Fault> {
+        match &mut self.access {
+            Access::Write(writing) => Ok(writing),
+            // Only commands that change nothing are given a read transaction.
+            Access::Read(_) => Err(Fault::Broken(StoreError::WrongOutcome)),
+        }
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(
+        &self,
+        key: &[u8],
+        what: &'static str,
+    ) -> Result<Option<T>, Fault> {
+        read(self.txn(), self.shared, key, what)
+    }
+
+    pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Fault> {
+        Ok(self.shared.database.get(self.txn(), key)?.is_some())
+    }
+
+    pub(crate) fn put<T: Serialize>(&mut self, key: &[u8], record: &T) -> Result<(), Fault> {
+        let shared = self.shared;
+        self.writing()?.put(shared, key, record)
+    }
+
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool, Fault> {
+        let shared = self.shared;
+        self.writing()?.delete(shared, key)
+    }
+
+    /// The first entry at or after `from`, if its key begins with `prefix`.
+    pub(crate) fn first(&self, from: &[u8], prefix: &[u8]) -> Result<Option<Entry<'_>>, Fault> {
+        let first = self.shared.database.get_greater_than_or_equal_to(self.txn(), from)?;
+        Ok(first.filter(|(key, _)| key.starts_with(prefix)))
+    }
+
+    /// All records whose keys begin with `prefix`, in their order.
+    pub(crate) fn all<T: DeserializeOwned>(
+        &self,
+        prefix: &Key,
+        what: &'static str,
+    ) -> Result<Vec<(Vec<u8>, T)>, Fault> {
+        let mut all = Vec::new();
+        for entry in self.shared.database.prefix_iter(self.txn(), prefix)? {
+            let (key, bytes) = entry?;
+            all.push((key.to_vec(), record::open(key, bytes, what)?));
+        }
+        Ok(all)
+    }
+
+    /// The number of an account; `None`: no such account.
+    pub(crate) fn number(&self, account: &AccountRef) -> Result<Option<u32>, Fault> {
+        match account {
+            AccountRef::Slot(number) => Ok(Some(*number)),
+            AccountRef::Id(id) => self.number_of(id),
+        }
+    }
+
+    pub(crate) fn number_of(&self, id: &AccountId) -> Result<Option<u32>, Fault> {
+        if let Some((known, number)) = &self.hint
+            && known == id
+        {
+            return Ok(Some(*number));
+        }
+        self.get(&key::name(id.as_str()), "an account's name")
+    }
+
+    fn head(&self, number: u32) -> Result<Option<Head>, Fault> {
+        self.get(&key::head(number), "an account's settings")
+    }
+
+    pub(crate) fn purse(&self, number: u32) -> Result<Option<Purse>, Fault> {
+        self.get(&key::purse(number), "an account's money")
+    }
+
+    /// A record that every account has. Without it, the account was never there: or the record is lost.
+    pub(crate) fn of_account<T>(
+        &self,
+        account: &AccountRef,
+        what: &'static str,
+        read: impl FnOnce(&Self, u32) -> Result<Option<T>, Fault>,
+    ) -> Result<Option<T>, Fault> {
+        let Some(number) = self.number(account)? else { return Ok(None) };
+        match read(self, number)? {
+            Some(record) => Ok(Some(record)),
+            None if self.has(&key::head(number))? => Err(corrupt(what)),
+            None => Ok(None),
+        }
+    }
+
+    /// What fell due first in an account, whenever that is.
+    pub(crate) fn first_due(&self, number: u32) -> Result<Option<(u64, Due)>, Fault> {
+        let start = key::dues(number);
+        let Some((key, bytes)) = self.first(&start, &start)? else { return Ok(None) };
+        record::open::<()>(key, bytes, "what falls due")?;
+        key::read_due(key).map(Some).ok_or_else(|| corrupt("what falls due"))
+    }
+}
+
+impl Records for View<'_, '_> {
+    type Error = Fault;
+
+    fn find_account(&mut self, id: &AccountId) -> Result<Option<AccountRef>, Fault> {
+        Ok(self.number_of(id)?.map(AccountRef::Slot))
+    }
+
+    fn account_id(&mut self, account: &AccountRef) -> Result<Option<AccountId>, Fault> {
+        let Some(number) = self.number(account)? else { return Ok(None) };
+        Ok(self.head(number)?.map(|head| head.id))
+    }
+
+    fn token(&mut self, digest: &TokenDigest) -> Result<Option<Arc<Token>>, Fault> {
+        let found: Option<NumberedToken> = self.get(&key::token(digest), "a token")?;
+        let Some(NumberedToken { number, token }) = found else { return Ok(None) };
+        self.hint = Some((token.account.clone(), number));
+        Ok(Some(Arc::new(token)))
+    }
+
+    fn tokens(&mut self, account: &AccountRef) -> Result<Vec<(TokenDigest, Arc<Token>)>, Fault> {
+        let Some(number) = self.number(account)? else { return Ok(Vec::new()) };
+        let mut tokens = Vec::new();
+        for (key, ()) in self.all(&key::tokens(number), "an account's tokens")? {
+            let digest = key::digest(&key).ok_or_else(|| corrupt("an account's tokens"))?;
+            let token = self.token(&digest)?.ok_or_else(|| corrupt("a token"))?;
+            tokens.push((digest, token));
+        }
+        Ok(tokens)
+    }
+
+    fn cell(&mut self, key: &CellKey) -> Result<Option<Cell>, Fault> {
+        let cell: Option<ExpiringCell> = self.get(&key::cell(key), "a limit's count")?;
+        // What is answered does not hang on whether it was reclaimed yet.
+        let kept = |cell: &ExpiringCell| cell.expires_ms.saturating_add(KEPT_MS) > self.now_ms;
+        Ok(cell.filter(kept).map(|cell| cell.cell))
+    }
+
+    fn settings(&mut self, account: &AccountRef) -> Result<Arc<AccountSettings>, Fault> {
+        let Some(number) = self.number(account)? else { return Ok(Arc::default()) };
+        Ok(self.head(number)?.map(|head| Arc::new(head.settings)).unwrap_or_default())
+    }
+
+    fn revision(&mut self, account: &AccountRef) -> Result<u64, Fault> {
+        let read = |view: &Self, number| view.get(&key::revision(number), "an account's revision");
+        Ok(self.of_account(account, "an account's revision", read)?.unwrap_or(0))
+    }
+
+    fn wallet(&mut self, account: &AccountRef) -> Result<Wallet, Fault> {
+        let purse = self.of_account(account, "an account's money", Self::purse)?;
+        Ok(purse.map(|purse| purse.wallet).unwrap_or_default())
+    }
+
+    fn token_spend(
+        &mut self,
+        account: &AccountRef,
+        spends_as: &TokenDigest,
+    ) -> Result<Spend, Fault> {
+        let Some(number) = self.number(account)? else { return Ok(Spend::default()) };
+        let spend = self.get(&key::spend(number, spends_as), "what a token spent")?;
+        Ok(spend.unwrap_or_default())
+    }
+
+    fn claim(&mut self, account: &AccountRef, key: &ClaimKey) -> Result<Option<Claim>, Fault> {
+        let Some(number) = self.number(account)? else { return Ok(None) };
+        let claim: Option<DueClaim> = self.get(&key::claim(number, key), "an idempotency claim")?;
+        Ok(claim.map(|claim| claim.claim))
+    }
+
+    fn reservation(
+        &mut self,
+        account: &AccountRef,
+        id: ReservationId,
+    ) -> Result<Option<Reservation>, Fault> {
+        let Some(number) = self.number(account)? else { return Ok(None) };
+        let found: Option<DueReservation> =
+            self.get(&key::reservation(number, id), "a reservation")?;
+        Ok(found.map(|found| found.reservation))
+    }
+
+    fn reservations(
+        &mut self,
+        account: &AccountRef,
+    ) -> Result<Vec<(ReservationId, Reservation)>, Fault> {
+        let Some(number) = self.number(account)? else { return Ok(Vec::new()) };
+        let all = self.all::<DueReservation>(&key::reservations(number), "a reservation")?;
+        all.into_iter()
+            .map(|(key, found)| match key::reservation_id(&key) {
+                Some(id) => Ok((id, found.reservation)),
+                None => Err(corrupt("a reservation")),
+            })
+            .collect()
+    }
+
+    fn due(&mut self, account: &AccountRef, now_ms: u64) -> Result<Option<Due>, Fault> {
+        if self.budget == Some(0) {
+            return Ok(None);
+        }
+        let Some(number) = self.number(account)? else { return Ok(None) };
+        let due = self.first_due(number)?.filter(|(due_ms, _)| *due_ms <= now_ms);
+        if due.is_some() {
+            self.budget = self.budget.map(|budget| budget.saturating_sub(1));
+        }
+        Ok(due.map(|(_, due)| due))
+    }
+
+    fn forget(&mut self, account: &AccountRef, due: Due) -> Result<(), Fault> {
+        self.forget_due(account, due)
+    }
+
+    fn commit(&mut self, changes: Changes<'_>) -> Result<(), Fault> {
+        self.make_room(&changes)?;
+        self.apply(changes)
+    }
+}
