@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod admission;
+mod blocking;
 mod capture;
 mod carry_on;
 mod convert;
@@ -13,6 +14,7 @@ mod response_body;
 mod settlement;
 
 pub use admission::Admitted;
+pub use blocking::Blocking;
 pub use layer::{TollgateLayer, TollgateService};
 pub use options::{DEFAULT_REPLAY_HEADERS, Facts, TollgateLayerBuilder};
 pub use peer::PeerAddr;
