@@ -1,1 +1,33 @@
 //! tollgate store on Redis and Valkey, also Cluster: one server-side script per command.
+
+mod administer;
+mod admit;
+#[cfg(feature = "async")]
+mod asynchronous;
+mod bytes;
+mod cache;
+mod connection;
+mod exchange;
+mod expire;
+mod failure;
+mod keys;
+mod limits;
+mod look;
+mod look_up;
+mod money;
+mod options;
+mod protocol;
+mod records;
+mod scripts;
+mod snapshot;
+mod spanning;
+mod sync;
+
+#[cfg(feature = "async")]
+pub use asynchronous::AsyncRedisStore;
+pub use exchange::{Call, Exchange, Nonce, Reply};
+pub use failure::CallError;
+pub use options::RedisOptions;
+pub use protocol::{OptionsError, Protocol, ProtocolOptions};
+pub use redis;
+pub use sync::RedisStore;

@@ -1,0 +1,186 @@
+//! Connections of the store that answers at once, a bounded number of them.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use redis::cluster::{ClusterClient, ClusterConnection};
+use redis::{
+    Client, Connection, ConnectionInfo, ConnectionLike, RedisError, TlsCertificates, Value,
+};
+
+use crate::exchange::{Call, Reply};
+use crate::failure::CallError;
+use crate::options::RedisOptions;
+use crate::protocol::OptionsError;
+
+/// How to connect.
+pub(crate) enum Connector {
+    Server { client: Box<Client>, connect: Duration, response: Duration },
+    Cluster(Box<ClusterClient>),
+}
+
+/// The certificates of TLS, where the options give any.
+pub(crate) fn certificates(options: &RedisOptions) -> Option<TlsCertificates> {
+    let root_cert = Some(options.root_certificates.clone()?);
+    Some(TlsCertificates { client_tls: None, root_cert })
+}
+
+/// A client of one server.
+pub(crate) fn client(
+    options: &RedisOptions,
+    servers: Vec<ConnectionInfo>,
+) -> Result<Client, OptionsError> {
+    let server = servers.into_iter().next().ok_or(OptionsError::Url)?;
+    let client = match certificates(options) {
+        Some(certificates) => Client::build_with_tls(server, certificates),
+        None => Client::open(server),
+    };
+    client.map_err(|_| OptionsError::Unusable { what: "the certificates" })
+}
+
+/// A client of a cluster. It follows redirections and new primaries by itself.
+pub(crate) fn cluster_client(
+    options: &RedisOptions,
+    servers: Vec<ConnectionInfo>,
+) -> Result<ClusterClient, OptionsError> {
+    let mut builder = ClusterClient::builder(servers)
+        .connection_timeout(options.connect_timeout)
+        .response_timeout(options.response_timeout)
+        .retries(3)
+        .min_retry_wait(10)
+        .max_retry_wait(200);
+    if let Some(certificates) = certificates(options) {
+        builder = builder.certs(certificates);
+    }
+    builder.build().map_err(|_| OptionsError::Unusable { what: "the cluster's nodes" })
+}
+
+/// A connection that one thread uses at a time.
+pub(crate) enum Line {
+    Server(Box<Connection>),
+    Cluster(Box<ClusterConnection>),
+}
+
+impl Connector {
+    fn connect(&self) -> Result<Line, RedisError> {
+        match self {
+            Connector::Server { client, connect, response } => {
+                let line = client.get_connection_with_timeout(*connect)?;
+                line.set_read_timeout(Some(*response))?;
+                line.set_write_timeout(Some(*response))?;
+                Ok(Line::Server(Box::new(line)))
+            }
+            Connector::Cluster(client) => Ok(Line::Cluster(Box::new(client.get_connection()?))),
+        }
+    }
+}
+
+impl Line {
+    /// Sends all calls and reads all replies.
+    pub(crate) fn send(&mut self, calls: &[Call]) -> Vec<Reply> {
+        let line: &mut dyn ConnectionLike = match self {
+            Line::Server(line) if calls.len() > 1 => return pipeline(line, calls),
+            Line::Server(line) => &mut **line,
+            Line::Cluster(line) => &mut **line,
+        };
+        calls.iter().map(|call| reply(line.req_command(call.command()))).collect()
+    }
+}
+
+fn pipeline(line: &mut Connection, calls: &[Call]) -> Vec<Reply> {
+    let mut bytes = Vec::new();
+    for call in calls {
+        call.command().write_packed_command(&mut bytes);
+    }
+    match line.req_packed_commands(&bytes, 0, calls.len()) {
+        Ok(values) => values.into_iter().map(|value| reply(Ok(value))).collect(),
+        Err(error) => {
+            let error = CallError::from(error);
+            calls.iter().map(|_| Err(error.clone())).collect()
+        }
+    }
+}
+
+/// An error of the server is one also where the library gives it as a value.
+pub(crate) fn reply(answer: Result<Value, RedisError>) -> Reply {
+    match answer {
+        Ok(Value::ServerError(error)) => Err(error.into()),
+        Ok(value) => Ok(value),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Connections that are open.
+pub(crate) struct Pool {
+    connector: Connector,
+    lines: Mutex<Lines>,
+    freed: Condvar,
+    most: usize,
+    patience: Duration,
+}
+
+struct Lines {
+    idle: Vec<Line>,
+    open: usize,
+}
+
+impl Pool {
+    pub(crate) fn new(connector: Connector, options: &RedisOptions) -> Self {
+        Pool {
+            connector,
+            lines: Mutex::new(Lines { idle: Vec::new(), open: 0 }),
+            freed: Condvar::new(),
+            most: options.connections,
+            patience: options.connect_timeout.saturating_add(options.response_timeout),
+        }
+    }
+
+    /// A connection, an idle one if there is one.
+    pub(crate) fn take(&self) -> Result<Line, CallError> {
+        let until = Instant::now().checked_add(self.patience);
+        let mut lines = self.lines.lock();
+        loop {
+            if let Some(line) = lines.idle.pop() {
+                return Ok(line);
+            }
+            if lines.open < self.most {
+                lines.open = lines.open.saturating_add(1);
+                break;
+            }
+            let waited =
+                until.is_none_or(|until| self.freed.wait_until(&mut lines, until).timed_out());
+            if waited && lines.idle.is_empty() && lines.open >= self.most {
+                return Err(CallError::lost("all connections are busy; allow more of them"));
+            }
+        }
+        drop(lines);
+        self.connector.connect().map_err(|error| {
+            self.closed();
+            error.into()
+        })
+    }
+
+    pub(crate) fn give_back(&self, line: Line) {
+        self.lines.lock().idle.push(line);
+        self.freed.notify_one();
+    }
+
+    /// A connection broke. Those that are idle have most likely broken with it.
+    pub(crate) fn broken(&self) {
+        let idle = {
+            let mut lines = self.lines.lock();
+            let idle = std::mem::take(&mut lines.idle);
+            lines.open = lines.open.saturating_sub(idle.len());
+            idle
+        };
+        drop(idle);
+        self.closed();
+    }
+
+    fn closed(&self) {
+        let mut lines = self.lines.lock();
+        lines.open = lines.open.saturating_sub(1);
+        drop(lines);
+        self.freed.notify_one();
+    }
+}

@@ -1,0 +1,62 @@
+//! The sweep: what fell due in any account, a pipeline of accounts at a time.
+
+use tollgate::{AccountId, Outcome, StoreError};
+
+use crate::exchange::{Call, Io, ScriptCall, list, wrong_shape};
+use crate::protocol::Protocol;
+use crate::scripts::EXPIRE;
+
+/// How many accounts are asked for in one round.
+const AT_ONCE: usize = 128;
+
+pub(crate) async fn expire(
+    protocol: &Protocol,
+    io: &Io,
+    now_ms: u64,
+) -> Result<Outcome, StoreError> {
+    let mut ended = 0_u64;
+    for register in protocol.keys.registers() {
+        let names = list(io.call(Call::new("SMEMBERS", register)).await?)?;
+        let mut accounts = Vec::with_capacity(names.len());
+        for name in names {
+            let name = std::str::from_utf8(&name).ok().and_then(|name| AccountId::new(name).ok());
+            accounts.push(name.ok_or(StoreError::Corrupt { what: "the names of accounts" })?);
+        }
+        for some in accounts.chunks(AT_ONCE) {
+            let mut left: Vec<&AccountId> = some.iter().collect();
+            while !left.is_empty() {
+                let (count, more) = round(protocol, io, &left, now_ms).await?;
+                ended = ended.saturating_add(count);
+                left = more;
+            }
+        }
+    }
+    Ok(Outcome::Expired(ended))
+}
+
+/// Deals with a bounded number of records of each account; gives those that have more.
+async fn round<'n>(
+    protocol: &Protocol,
+    io: &Io,
+    accounts: &[&'n AccountId],
+    now_ms: u64,
+) -> Result<(u64, Vec<&'n AccountId>), StoreError> {
+    let script = |id: &&AccountId| ScriptCall {
+        script: &EXPIRE,
+        keys: protocol.keys.account(id).records().to_vec(),
+        args: vec![now_ms.to_string().into_bytes()],
+    };
+    let scripts: Vec<_> = accounts.iter().map(script).collect();
+    let (mut ended, mut more) = (0_u64, Vec::new());
+    for (reply, id) in io.scripts(&scripts).await.into_iter().zip(accounts) {
+        let redis::Value::Array(values) = reply? else { return Err(wrong_shape()) };
+        let [redis::Value::Int(count), redis::Value::Int(has_more)] = values[..] else {
+            return Err(wrong_shape());
+        };
+        ended = ended.saturating_add(u64::try_from(count).unwrap_or(0));
+        if has_more == 1 {
+            more.push(*id);
+        }
+    }
+    Ok((ended, more))
+}

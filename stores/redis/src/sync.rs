@@ -1,0 +1,128 @@
+//! The store that answers at once.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tollgate::{Command, Outcome, Store, StoreError};
+
+use crate::connection::{Connector, Line, Pool, client, cluster_client};
+use crate::exchange::{Call, Nonce, Reply};
+use crate::failure::CallError;
+use crate::options::RedisOptions;
+use crate::protocol::{OptionsError, Protocol};
+
+/// A store on a Redis or Valkey server or cluster, for threads that wait for the answer.
+///
+/// Threads share a bounded number of connections. It connects when it is first needed, and again when
+/// a connection broke.
+pub struct RedisStore {
+    protocol: Protocol,
+    pool: Pool,
+    nonces: Nonces,
+    /// Whether a call may be sent again: the server remembers what it answered.
+    sends_again: bool,
+    round_trips: AtomicU64,
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").finish_non_exhaustive()
+    }
+}
+
+impl RedisStore {
+    /// With these options. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`OptionsError`].
+    pub fn new(options: &RedisOptions) -> Result<Self, OptionsError> {
+        let (servers, protocol) = options.read()?;
+        let connector = if protocol.cluster {
+            Connector::Cluster(Box::new(cluster_client(options, servers)?))
+        } else {
+            Connector::Server {
+                client: Box::new(client(options, servers)?),
+                connect: options.connect_timeout,
+                response: options.response_timeout,
+            }
+        };
+        Ok(RedisStore {
+            sends_again: !protocol.remember.is_zero(),
+            protocol: Protocol::new(&protocol)?,
+            pool: Pool::new(connector, options),
+            nonces: Nonces::new()?,
+            round_trips: AtomicU64::new(0),
+        })
+    }
+
+    /// How often something was sent and waited for since the store was made.
+    #[must_use]
+    pub fn round_trips(&self) -> u64 {
+        self.round_trips.load(Ordering::Relaxed)
+    }
+
+    /// Sends calls, and once again when the connection breaks.
+    fn send(&self, calls: &[Call], line: &mut Option<Line>) -> Vec<Reply> {
+        let replies = self.try_send(calls, line);
+        let lost = replies.iter().any(is_lost);
+        if lost && self.sends_again { self.try_send(calls, line) } else { replies }
+    }
+
+    fn try_send(&self, calls: &[Call], line: &mut Option<Line>) -> Vec<Reply> {
+        let mut own = match line.take().map_or_else(|| self.pool.take(), Ok) {
+            Ok(own) => own,
+            Err(error) => return calls.iter().map(|_| Err(error.clone())).collect(),
+        };
+        self.round_trips.fetch_add(1, Ordering::Relaxed);
+        let replies = own.send(calls);
+        if replies.iter().any(is_lost) {
+            drop(own);
+            self.pool.broken();
+        } else {
+            *line = Some(own);
+        }
+        replies
+    }
+}
+
+pub(crate) fn is_lost(reply: &Reply) -> bool {
+    matches!(reply, Err(CallError::Lost { .. }))
+}
+
+impl Store for RedisStore {
+    fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
+        let mut exchange = self.protocol.exchange(command, now_ms, self.nonces.next());
+        let mut line = None;
+        while !exchange.calls().is_empty() {
+            let replies = self.send(exchange.calls(), &mut line);
+            exchange.resume(replies);
+        }
+        if let Some(line) = line {
+            self.pool.give_back(line);
+        }
+        exchange.into_outcome()
+    }
+}
+
+/// Names for the exchanges of one store: a random number of its own, and a count.
+pub(crate) struct Nonces {
+    own: [u8; 8],
+    count: AtomicU64,
+}
+
+impl Nonces {
+    pub(crate) fn new() -> Result<Self, OptionsError> {
+        let mut own = [0; 8];
+        let random = getrandom::fill(&mut own);
+        random.map_err(|_| OptionsError::Unusable { what: "the system's randomness" })?;
+        Ok(Nonces { own, count: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn next(&self) -> Nonce {
+        let mut nonce = [0; 16];
+        let (own, count) = nonce.split_at_mut(8);
+        own.copy_from_slice(&self.own);
+        count.copy_from_slice(&self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        Nonce(nonce)
+    }
+}
