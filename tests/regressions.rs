@@ -234,3 +234,14 @@ fn a_composite_sees_a_revocation_where_only_limits_are_asked() {
     }
     assert_eq!(evaluation.into_decision().status(), Status::InvalidToken);
 }
+
+#[test]
+fn an_observation_with_detail_tells_what_the_wallet_has() {
+    let shop = Shop::new(PAY);
+    let digest = shop.engine.digest(&token());
+    let account = AccountRef::Id(shop.account.clone());
+    let admit =
+        Admit { mode: Mode::Observe, detail: true, ..Admit::limits_only(&digest, &account, &[]) };
+    let detail = shop.store.admit(&admit, NOW_MS).unwrap().detail.unwrap();
+    assert_eq!(detail.available, Amount(100));
+}

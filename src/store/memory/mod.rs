@@ -94,7 +94,8 @@ impl MemoryStore {
             || admit.sender.is_some()
             || admit.detail
             || matches!(admit.idempotency, crate::command::Idempotency::Key { .. });
-        if needs_account && admit.mode != Mode::Observe {
+        // An observation looks at limits alone, unless it is to tell of the money too.
+        if needs_account && (admit.mode != Mode::Observe || admit.detail) {
             view.lock_account(admit.account);
         }
         view.lock_cells(admit);
