@@ -245,3 +245,24 @@ fn an_observation_with_detail_tells_what_the_wallet_has() {
     let detail = shop.store.admit(&admit, NOW_MS).unwrap().detail.unwrap();
     assert_eq!(detail.available, Amount(100));
 }
+
+#[test]
+fn an_account_is_counted_together_by_name_and_by_slot() {
+    let shop = Shop::new(&format!(
+        "{PAY}\n[limits.l]\nper = \"account\"\nquota = 3\nwindow_ms = 60000\nalgorithm = \"fixed_window\""
+    ));
+    let digest = shop.engine.digest(&token());
+    let headers = [("authorization", "Bearer shop-token")];
+    let request = Request::new(POST, b"/pay", NOW_MS).with_headers(&headers);
+    let mut evaluation = shop.engine.evaluate(&request);
+    let outcome = shop.store.perform(&evaluation.command().unwrap(), NOW_MS);
+    evaluation.resume(outcome);
+    let Some(Command::Admit(by_slot)) = evaluation.command() else { panic!("no admission") };
+    let name = AccountRef::Id(shop.account.clone());
+    let left = |account| {
+        let admit = Admit { ..Admit::limits_only(&digest, account, by_slot.limits) };
+        shop.store.admit(&admit, NOW_MS).unwrap().tightest.unwrap().left.remaining
+    };
+    assert_ne!(name, *by_slot.account);
+    assert_eq!([left(&name), left(by_slot.account), left(&name)], [2, 1, 0]);
+}
