@@ -205,3 +205,64 @@ fn a_refund_sees_what_time_did_without_a_sweep() {
     assert_eq!(refund("b", NOW_MS + 6_000), Err(AdminError::Refused(Refusal::UnknownReservation)));
     assert_eq!(shop.wallet(NOW_MS + 6_000).refunded, Amount(4));
 }
+
+#[test]
+fn a_composite_sees_a_revocation_where_only_limits_are_asked() {
+    let config = PolicyConfig::from_toml(&format!(
+        "{PAY}\n[limits.l]\nper = \"token\"\nquota = 2\nwindow_ms = 1000"
+    ));
+    let engine = Engine::new(config.unwrap().compile().unwrap());
+    let store = CompositeStore::new(MemoryStore::default(), MemoryStore::default());
+    let (account, digest) = (AccountId::new("acme").unwrap(), engine.digest(&token()));
+    let admin = Admin::new(&store);
+    admin.put_account(&account, Amount(0), AccountPatch::default(), NOW_MS).unwrap();
+    // It expires some day, so that its look-up does not admit at once.
+    let scopes = Some(vec!["pay".into()]);
+    let patch = TokenPatch { scopes, expires_ms: Some(Some(NOW_MS * 2)), ..Default::default() };
+    admin.put_token(&digest, &account, patch, NOW_MS).unwrap();
+    let headers = [("authorization", "Bearer shop-token")];
+    let free = Some(Amount(0));
+    let request =
+        Request { cost: free, ..Request::new(POST, b"/pay", NOW_MS).with_headers(&headers) };
+    let mut evaluation = engine.evaluate(&request);
+    let outcome = store.perform(&evaluation.command().unwrap(), NOW_MS);
+    evaluation.resume(outcome);
+    admin.revoke_token(&digest, NOW_MS).unwrap();
+    while let Some(command) = evaluation.command() {
+        let outcome = store.perform(&command, NOW_MS);
+        evaluation.resume(outcome);
+    }
+    assert_eq!(evaluation.into_decision().status(), Status::InvalidToken);
+}
+
+#[test]
+fn an_observation_with_detail_tells_what_the_wallet_has() {
+    let shop = Shop::new(PAY);
+    let digest = shop.engine.digest(&token());
+    let account = AccountRef::Id(shop.account.clone());
+    let admit =
+        Admit { mode: Mode::Observe, detail: true, ..Admit::limits_only(&digest, &account, &[]) };
+    let detail = shop.store.admit(&admit, NOW_MS).unwrap().detail.unwrap();
+    assert_eq!(detail.available, Amount(100));
+}
+
+#[test]
+fn an_account_is_counted_together_by_name_and_by_slot() {
+    let shop = Shop::new(&format!(
+        "{PAY}\n[limits.l]\nper = \"account\"\nquota = 3\nwindow_ms = 60000\nalgorithm = \"fixed_window\""
+    ));
+    let digest = shop.engine.digest(&token());
+    let headers = [("authorization", "Bearer shop-token")];
+    let request = Request::new(POST, b"/pay", NOW_MS).with_headers(&headers);
+    let mut evaluation = shop.engine.evaluate(&request);
+    let outcome = shop.store.perform(&evaluation.command().unwrap(), NOW_MS);
+    evaluation.resume(outcome);
+    let Some(Command::Admit(by_slot)) = evaluation.command() else { panic!("no admission") };
+    let name = AccountRef::Id(shop.account.clone());
+    let left = |account| {
+        let admit = Admit { ..Admit::limits_only(&digest, account, by_slot.limits) };
+        shop.store.admit(&admit, NOW_MS).unwrap().tightest.unwrap().left.remaining
+    };
+    assert_ne!(name, *by_slot.account);
+    assert_eq!([left(&name), left(by_slot.account), left(&name)], [2, 1, 0]);
+}

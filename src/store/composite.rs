@@ -171,7 +171,8 @@ impl<L: LimitStore, S: Store> CompositeStore<L, S> {
         now_ms: u64,
     ) -> Result<Admission, StoreError> {
         let refused = checked.refusal(Counts::Executions, now_ms);
-        if admit.asks_limits_only() {
+        // Whether the credential is still so is the accounts' to say.
+        if admit.asks_limits_only() && admit.revision.is_none() {
             let verdict = match refused {
                 Some(denial) => AdmitVerdict::Denied(denial),
                 None => AdmitVerdict::Admitted { reservation: None },

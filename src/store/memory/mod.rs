@@ -14,6 +14,7 @@ use crate::MAX_NOW_MS;
 use crate::command::{
     Administration, Admission, Admit, Command, Credential, LookedUp, Lookup, Mode, Outcome, Refusal,
 };
+use crate::ledger::AccountRef;
 use crate::store::{Store, StoreError};
 use crate::transition::{self, perform};
 
@@ -94,7 +95,8 @@ impl MemoryStore {
             || admit.sender.is_some()
             || admit.detail
             || matches!(admit.idempotency, crate::command::Idempotency::Key { .. });
-        if needs_account && admit.mode != Mode::Observe {
+        // An observation looks at limits alone, unless it is to tell of the money too.
+        if needs_account && (admit.mode != Mode::Observe || admit.detail) {
             view.lock_account(admit.account);
         }
         view.lock_cells(admit);
@@ -112,7 +114,7 @@ impl MemoryStore {
         let mut ended = 0_u64;
         let due = self.accounts.take_due(now_ms);
         for slot in &due {
-            let account = crate::AccountRef::Slot(*slot);
+            let account = AccountRef::Slot(*slot);
             let mut view = View::new(self, now_ms);
             view.lock_account(&account);
             ended = ended.saturating_add(transition::expire_account(&mut view, &account, now_ms)?);
@@ -143,7 +145,7 @@ impl MemoryStore {
             | Administration::Inspect { account }
             | Administration::ListReservations { account } => {
                 if let Some(slot) = self.accounts.find(account) {
-                    view.lock_account(&crate::AccountRef::Slot(slot));
+                    view.lock_account(&AccountRef::Slot(slot));
                 }
             }
             Administration::Refund { account, .. } => view.lock_account(account),
@@ -172,7 +174,7 @@ impl Store for MemoryStore {
             None
         };
         let credential = Credential {
-            account: crate::AccountRef::Slot(found.account),
+            account: AccountRef::Slot(found.account),
             scopes: found.scopes,
             revoked: found.revoked,
             token: found.record,
@@ -184,6 +186,13 @@ impl Store for MemoryStore {
 
     #[inline]
     fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
+        // An account's cells are named by its slot, whatever it is called by here.
+        if let AccountRef::Id(id) = admit.account
+            && let Some(slot) = self.accounts.find(id)
+        {
+            let account = &AccountRef::Slot(slot);
+            return self.admit(&Admit { account, ..*admit }, now_ms);
+        }
         if let Some(admission) = self.tokens.admit_carried(admit, now_ms, &self.accounts) {
             return Ok(admission);
         }
