@@ -28,7 +28,7 @@ impl View<'_, '_> {
         }
         let mut fresh_cells = 0_u64;
         for (cell, ..) in changes.cells {
-            if !self.has(&key::cell(cell))? {
+            if !self.has_cell(cell)? {
                 fresh_cells = fresh_cells.saturating_add(1);
             }
         }
@@ -58,11 +58,11 @@ impl View<'_, '_> {
     ) -> Result<bool, Fault> {
         let Some(number) = self.number(account)? else { return Ok(false) };
         let new_claim = match &changes.claim {
-            Some((key, Change::Put { .. })) => !self.has(&key::claim(number, key))?,
+            Some((key, Change::Put { .. })) => self.noted_claim(number, key)?.is_none(),
             _ => false,
         };
         let new_reservation = match &changes.reservation {
-            Some((id, ..)) => !self.has(&key::reservation(number, *id))?,
+            Some((id, ..)) => self.noted_reservation(number, *id)?.is_none(),
             None => false,
         };
         if !new_claim && !new_reservation {
@@ -169,7 +169,7 @@ impl View<'_, '_> {
             }
             Some((key, Change::Remove)) => self.remove_claim(number, &mut purse, &key)?,
         }
-        if purse != before { self.put(&key::purse(number), &purse) } else { Ok(()) }
+        if purse != before { self.put_purse(number, &purse) } else { Ok(()) }
     }
 
     fn create(
@@ -183,7 +183,7 @@ impl View<'_, '_> {
         self.put(&key::name(id.as_str()), &number)?;
         self.put(&key::head(number), &Head { id: id.clone(), settings })?;
         self.put(&key::revision(number), &0_u64)?;
-        self.put(&key::purse(number), &purse)?;
+        self.put_purse(number, &purse)?;
         // Accounts are never removed, so the count of them is the next one's number.
         self.writing()?.totals.accounts = number.saturating_add(1);
         Ok(())
@@ -207,80 +207,123 @@ impl View<'_, '_> {
         reservation: Reservation,
         due_ms: u64,
     ) -> Result<(), Fault> {
-        let key = key::reservation(number, id);
-        let before: Option<DueReservation> = self.get(&key, "a reservation")?;
-        if before.is_none() {
+        let before_ms = self.noted_reservation(number, id)?;
+        if before_ms.is_none() {
             purse.reservations = purse.reservations.saturating_add(1);
             let totals = &mut self.writing()?.totals;
             totals.reservations = totals.reservations.saturating_add(1);
         }
-        let before_ms = before.map(|before| before.due_ms);
-        self.move_due(number, purse, Due::Reservation(id), before_ms, due_ms)?;
-        self.put(&key, &DueReservation { reservation, due_ms })
+        let noted_ms = self.note(number, purse, Due::Reservation(id), before_ms, due_ms)?;
+        self.memo.reservation = Some((number, id, Some(noted_ms)));
+        self.put(&key::reservation(number, id), &DueReservation { reservation, due_ms, noted_ms })
     }
 
     fn put_claim(
         &mut self,
         number: u32,
         purse: &mut Purse,
-        claim_key: &ClaimKey,
+        key: &ClaimKey,
         claim: Claim,
         due_ms: u64,
     ) -> Result<(), Fault> {
-        let key = key::claim(number, claim_key);
-        let before: Option<DueClaim> = self.get(&key, "an idempotency claim")?;
-        if before.is_none() {
+        let before_ms = self.noted_claim(number, key)?;
+        if before_ms.is_none() {
             purse.claims = purse.claims.saturating_add(1);
             let totals = &mut self.writing()?.totals;
             totals.claims = totals.claims.saturating_add(1);
         }
-        let before_ms = before.map(|before| before.due_ms);
-        self.move_due(number, purse, Due::Claim(*claim_key), before_ms, due_ms)?;
-        self.put(&key, &DueClaim { claim, due_ms })
+        let noted_ms = self.note(number, purse, Due::Claim(*key), before_ms, due_ms)?;
+        self.memo.claim = Some((number, *key, Some(noted_ms)));
+        self.put(&key::claim(number, key), &DueClaim { claim, due_ms, noted_ms })
     }
 
     fn remove_claim(
         &mut self,
         number: u32,
         purse: &mut Purse,
-        claim_key: &ClaimKey,
+        key: &ClaimKey,
     ) -> Result<(), Fault> {
-        let key = key::claim(number, claim_key);
-        let before: Option<DueClaim> = self.get(&key, "an idempotency claim")?;
-        let Some(before) = before else { return Ok(()) };
-        self.delete(&key)?;
-        self.move_due(number, purse, Due::Claim(*claim_key), Some(before.due_ms), NEVER_MS)?;
+        let Some(noted_ms) = self.noted_claim(number, key)? else { return Ok(()) };
+        self.memo.claim = None;
+        self.delete(&key::claim(number, key))?;
+        self.unnote(number, Due::Claim(*key), noted_ms)?;
         purse.claims = purse.claims.saturating_sub(1);
         let totals = &mut self.writing()?.totals;
         totals.claims = totals.claims.saturating_sub(1);
         Ok(())
     }
 
-    /// Moves the entry of what falls due, and notes the account among those with something due.
-    fn move_due(
+    fn remove_reservation(
+        &mut self,
+        number: u32,
+        purse: &mut Purse,
+        id: ReservationId,
+    ) -> Result<(), Fault> {
+        let Some(noted_ms) = self.noted_reservation(number, id)? else { return Ok(()) };
+        self.memo.reservation = None;
+        self.delete(&key::reservation(number, id))?;
+        self.unnote(number, Due::Reservation(id), noted_ms)?;
+        purse.reservations = purse.reservations.saturating_sub(1);
+        let totals = &mut self.writing()?.totals;
+        totals.reservations = totals.reservations.saturating_sub(1);
+        Ok(())
+    }
+
+    /// Sees to it that there is an entry at or before `due_ms`, and that the account stands among those
+    /// with something due by then. `before_ms` is the time of the entry there is. Gives the time of it.
+    fn note(
         &mut self,
         number: u32,
         purse: &mut Purse,
         due: Due,
         before_ms: Option<u64>,
         due_ms: u64,
-    ) -> Result<(), Fault> {
-        if before_ms == Some(due_ms) {
-            return Ok(());
+    ) -> Result<u64, Fault> {
+        let before_ms = before_ms.unwrap_or(NEVER_MS);
+        if before_ms <= due_ms {
+            return Ok(before_ms);
         }
-        if let Some(before_ms) = before_ms.filter(|before_ms| *before_ms != NEVER_MS)
-            && !self.delete(&key::due(number, before_ms, due))?
-        {
-            return Err(corrupt("what falls due"));
-        }
-        if due_ms == NEVER_MS {
-            return Ok(());
-        }
+        self.unnote(number, due, before_ms)?;
         self.put(&key::due(number, due_ms, due), &())?;
         if due_ms < purse.registered_ms {
             self.register(number, purse, due_ms)?;
         }
+        Ok(due_ms)
+    }
+
+    fn unnote(&mut self, number: u32, due: Due, noted_ms: u64) -> Result<(), Fault> {
+        if noted_ms != NEVER_MS && !self.delete(&key::due(number, noted_ms, due))? {
+            return Err(corrupt("what falls due"));
+        }
         Ok(())
+    }
+
+    /// Moves the entry of what was put off.
+    pub(crate) fn move_note(
+        &mut self,
+        number: u32,
+        due: Due,
+        noted_ms: u64,
+        due_ms: u64,
+    ) -> Result<(), Fault> {
+        self.unnote(number, due, noted_ms)?;
+        if due_ms != NEVER_MS {
+            self.put(&key::due(number, due_ms, due), &())?;
+        }
+        match due {
+            Due::Claim(key) => {
+                let found = self.read_claim(number, &key)?;
+                let moved = found.map(|found| DueClaim { noted_ms: due_ms, ..found });
+                self.memo.claim = None;
+                self.put(&key::claim(number, &key), &moved.ok_or_else(lost)?)
+            }
+            Due::Reservation(id) => {
+                let found = self.read_reservation(number, id)?;
+                let moved = found.map(|found| DueReservation { noted_ms: due_ms, ..found });
+                self.memo.reservation = None;
+                self.put(&key::reservation(number, id), &moved.ok_or_else(lost)?)
+            }
+        }
     }
 
     /// Moves the account's entry among those with something due.
@@ -307,23 +350,14 @@ impl View<'_, '_> {
             return Err(corrupt("an account's money"));
         };
         match due {
-            Due::Claim(key) => {
-                if !self.has(&key::claim(number, &key))? {
-                    return Err(corrupt("what falls due"));
-                }
-                self.remove_claim(number, &mut purse, &key)?;
-            }
-            Due::Reservation(id) => {
-                let key = key::reservation(number, id);
-                let before: Option<DueReservation> = self.get(&key, "a reservation")?;
-                let Some(before) = before else { return Err(corrupt("what falls due")) };
-                self.delete(&key)?;
-                self.move_due(number, &mut purse, due, Some(before.due_ms), NEVER_MS)?;
-                purse.reservations = purse.reservations.saturating_sub(1);
-                let totals = &mut self.writing()?.totals;
-                totals.reservations = totals.reservations.saturating_sub(1);
-            }
+            Due::Claim(key) => self.remove_claim(number, &mut purse, &key)?,
+            Due::Reservation(id) => self.remove_reservation(number, &mut purse, id)?,
         }
-        self.put(&key::purse(number), &purse)
+        self.put_purse(number, &purse)
     }
+}
+
+/// An entry that stands for nothing.
+fn lost() -> Fault {
+    corrupt("what falls due")
 }

@@ -2,7 +2,7 @@
 
 use heed::{AnyTls, RoTxn, RwTxn};
 use serde::{Deserialize, Serialize};
-use tollgate::transition::{Due, NEVER_MS};
+use tollgate::transition::NEVER_MS;
 use tollgate::{StoreError, Wallet};
 
 use crate::error::{Fault, corrupt};
@@ -91,10 +91,10 @@ fn count_in_accounts(view: &mut View<'_, '_>) -> Result<(), Fault> {
         let mut purse = Purse { wallet, claims: 0, reservations: 0, registered_ms: NEVER_MS };
         purse.claims = count(view, &key::claims(number))?;
         purse.reservations = count(view, &key::reservations(number))?;
-        if let Some((due_ms, Due::Claim(_) | Due::Reservation(_))) = view.first_due(number)? {
-            view.register(number, &mut purse, due_ms)?;
+        if let Some((noted_ms, _)) = view.first_note(number, &key::dues(number))? {
+            view.register(number, &mut purse, noted_ms)?;
         }
-        view.put(&key::purse(number), &purse)?;
+        view.put_purse(number, &purse)?;
     }
     Ok(())
 }

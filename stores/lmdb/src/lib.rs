@@ -15,6 +15,7 @@ mod record;
 mod scenario;
 mod store;
 mod sweep;
+mod verify;
 mod view;
 
 pub use error::LmdbError;

@@ -41,18 +41,22 @@ pub(crate) struct Purse {
     pub(crate) registered_ms: u64,
 }
 
-/// A claim, and when it falls due.
+/// A claim, when it falls due, and the time of its entry in the list of that. As long as the entry is not
+/// later than the claim, it stays: most claims and reservations are put off once, and are moved in
+/// that list only when the entry comes up. [`NEVER_MS`](tollgate::transition::NEVER_MS): it has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DueClaim {
     pub(crate) claim: Claim,
     pub(crate) due_ms: u64,
+    pub(crate) noted_ms: u64,
 }
 
-/// A reservation, and when it falls due.
+/// A reservation, alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DueReservation {
     pub(crate) reservation: Reservation,
     pub(crate) due_ms: u64,
+    pub(crate) noted_ms: u64,
 }
 
 /// A limiter cell, and from when on it says no more than an absent one.

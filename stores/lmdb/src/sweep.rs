@@ -75,10 +75,11 @@ impl View<'_, '_> {
         if purse.registered_ms != registered_ms {
             return Err(corrupt("what falls due"));
         }
-        let next_ms = self.first_due(number)?.map_or(NEVER_MS, |(due_ms, _)| due_ms);
+        let first = self.first_note(number, &key::dues(number))?;
+        let next_ms = first.map_or(NEVER_MS, |(noted_ms, _)| noted_ms);
         if next_ms != registered_ms {
             self.register(number, &mut purse, next_ms)?;
-            self.put(&key::purse(number), &purse)?;
+            self.put_purse(number, &purse)?;
         }
         Ok(ended)
     }
@@ -90,7 +91,8 @@ impl View<'_, '_> {
         expires_ms: u64,
     ) -> Result<(), Fault> {
         let key = key::cell(cell_key);
-        let fresh = !self.has(&key)?;
+        let fresh = !self.has_cell(cell_key)?;
+        self.memo.cells.retain(|(known, _)| known != cell_key);
         self.put(&key, &ExpiringCell { cell: *cell, expires_ms })?;
         if !fresh {
             return Ok(());
@@ -141,6 +143,7 @@ impl View<'_, '_> {
                 Err(fault) => return Err(fault),
                 Ok(_) => {
                     self.delete(&key)?;
+                    self.memo.cells.retain(|(known, _)| *known != cell);
                     let totals = &mut self.writing()?.totals;
                     totals.cells = totals.cells.saturating_sub(1);
                 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use heed::types::Bytes;
 use heed::{AnyTls, RoTxn, RwTxn};
 use serde::Serialize;
@@ -87,6 +88,9 @@ pub(crate) fn read<T: DeserializeOwned>(
     }
 }
 
+/// The time of an entry in the list of what falls due, and what it stands for.
+pub(crate) type Note = (u64, Due);
+
 /// A key and what is under it.
 pub(crate) type Entry<'t> = (&'t [u8], &'t [u8]);
 
@@ -105,15 +109,42 @@ pub(crate) struct View<'v, 'e> {
     pub(crate) budget: Option<u32>,
     /// The account of the token that was read last.
     hint: Option<(AccountId, u32)>,
+    pub(crate) memo: Memo,
+}
+
+/// What this command found when it read, so that it need not look again before it writes.
+#[derive(Default)]
+pub(crate) struct Memo {
+    /// Cells, and whether they are there.
+    pub(crate) cells: ArrayVec<(CellKey, bool), 8>,
+    purse: Option<(u32, Purse)>,
+    /// The last claim that was read: the time of its entry, if it is there.
+    pub(crate) claim: Option<(u32, ClaimKey, Option<u64>)>,
+    /// The last reservation that was read, alike.
+    pub(crate) reservation: Option<(u32, ReservationId, Option<u64>)>,
 }
 
 impl<'v, 'e> View<'v, 'e> {
     pub(crate) fn read(txn: &'v RoTxn<'e, AnyTls>, shared: &'v Shared, now_ms: u64) -> Self {
-        View { access: Access::Read(txn), shared, now_ms, budget: None, hint: None }
+        View {
+            access: Access::Read(txn),
+            shared,
+            now_ms,
+            budget: None,
+            hint: None,
+            memo: Memo::default(),
+        }
     }
 
     pub(crate) fn write(writing: &'v mut Writing<'e>, shared: &'v Shared, now_ms: u64) -> Self {
-        View { access: Access::Write(writing), shared, now_ms, budget: None, hint: None }
+        View {
+            access: Access::Write(writing),
+            shared,
+            now_ms,
+            budget: None,
+            hint: None,
+            memo: Memo::default(),
+        }
     }
 
     pub(crate) fn txn(&self) -> &RoTxn<'e, AnyTls> {
@@ -194,16 +225,78 @@ impl<'v, 'e> View<'v, 'e> {
         self.get(&key::head(number), "an account's settings")
     }
 
-    pub(crate) fn purse(&self, number: u32) -> Result<Option<Purse>, Fault> {
-        self.get(&key::purse(number), "an account's money")
+    pub(crate) fn purse(&mut self, number: u32) -> Result<Option<Purse>, Fault> {
+        if let Some((_, purse)) = self.memo.purse.filter(|(of, _)| *of == number) {
+            return Ok(Some(purse));
+        }
+        let purse = self.get(&key::purse(number), "an account's money")?;
+        self.memo.purse = purse.map(|purse| (number, purse));
+        Ok(purse)
+    }
+
+    pub(crate) fn put_purse(&mut self, number: u32, purse: &Purse) -> Result<(), Fault> {
+        self.memo.purse = Some((number, *purse));
+        self.put(&key::purse(number), purse)
+    }
+
+    pub(crate) fn has_cell(&self, cell: &CellKey) -> Result<bool, Fault> {
+        match self.memo.cells.iter().find(|(known, _)| known == cell) {
+            Some((_, there)) => Ok(*there),
+            None => self.has(&key::cell(cell)),
+        }
+    }
+
+    pub(crate) fn read_claim(
+        &mut self,
+        number: u32,
+        key: &ClaimKey,
+    ) -> Result<Option<DueClaim>, Fault> {
+        let found: Option<DueClaim> = self.get(&key::claim(number, key), "an idempotency claim")?;
+        self.memo.claim = Some((number, *key, found.as_ref().map(|found| found.noted_ms)));
+        Ok(found)
+    }
+
+    /// The time of a claim's entry, if the claim is there.
+    pub(crate) fn noted_claim(
+        &mut self,
+        number: u32,
+        key: &ClaimKey,
+    ) -> Result<Option<u64>, Fault> {
+        match self.memo.claim {
+            Some((of, known, noted_ms)) if of == number && known == *key => Ok(noted_ms),
+            _ => Ok(self.read_claim(number, key)?.map(|found| found.noted_ms)),
+        }
+    }
+
+    pub(crate) fn read_reservation(
+        &mut self,
+        number: u32,
+        id: ReservationId,
+    ) -> Result<Option<DueReservation>, Fault> {
+        let found: Option<DueReservation> =
+            self.get(&key::reservation(number, id), "a reservation")?;
+        self.memo.reservation = Some((number, id, found.as_ref().map(|found| found.noted_ms)));
+        Ok(found)
+    }
+
+    /// The time of a reservation's entry, if the reservation is there.
+    pub(crate) fn noted_reservation(
+        &mut self,
+        number: u32,
+        id: ReservationId,
+    ) -> Result<Option<u64>, Fault> {
+        match self.memo.reservation {
+            Some((of, known, noted_ms)) if of == number && known == id => Ok(noted_ms),
+            _ => Ok(self.read_reservation(number, id)?.map(|found| found.noted_ms)),
+        }
     }
 
     /// A record that every account has. Without it, the account was never there: or the record is lost.
     pub(crate) fn of_account<T>(
-        &self,
+        &mut self,
         account: &AccountRef,
         what: &'static str,
-        read: impl FnOnce(&Self, u32) -> Result<Option<T>, Fault>,
+        read: impl FnOnce(&mut Self, u32) -> Result<Option<T>, Fault>,
     ) -> Result<Option<T>, Fault> {
         let Some(number) = self.number(account)? else { return Ok(None) };
         match read(self, number)? {
@@ -213,12 +306,44 @@ impl<'v, 'e> View<'v, 'e> {
         }
     }
 
-    /// What fell due first in an account, whenever that is.
-    pub(crate) fn first_due(&self, number: u32) -> Result<Option<(u64, Due)>, Fault> {
-        let start = key::dues(number);
-        let Some((key, bytes)) = self.first(&start, &start)? else { return Ok(None) };
+    /// The first entry of an account in the list of what falls due, at or after `from`.
+    pub(crate) fn first_note(&self, number: u32, from: &[u8]) -> Result<Option<Note>, Fault> {
+        let Some((key, bytes)) = self.first(from, &key::dues(number))? else { return Ok(None) };
         record::open::<()>(key, bytes, "what falls due")?;
         key::read_due(key).map(Some).ok_or_else(|| corrupt("what falls due"))
+    }
+
+    /// When what an entry stands for falls due.
+    fn due_ms_of(&mut self, number: u32, due: Due) -> Result<u64, Fault> {
+        let due_ms = match &due {
+            Due::Claim(key) => self.read_claim(number, key)?.map(|found| found.due_ms),
+            Due::Reservation(id) => self.read_reservation(number, *id)?.map(|found| found.due_ms),
+        };
+        due_ms.ok_or_else(|| corrupt("what falls due"))
+    }
+
+    /// What fell due first by `now_ms`. Entries of what was put off are moved on, where that can be.
+    fn first_due(&mut self, number: u32, now_ms: u64) -> Result<Option<Due>, Fault> {
+        let mut from = key::dues(number);
+        while self.budget != Some(0) {
+            let note = self.first_note(number, &from)?;
+            let Some((noted_ms, due)) = note.filter(|(noted_ms, _)| *noted_ms <= now_ms) else {
+                return Ok(None);
+            };
+            self.budget = self.budget.map(|budget| budget.saturating_sub(1));
+            let due_ms = self.due_ms_of(number, due)?;
+            if due_ms <= now_ms {
+                return Ok(Some(due));
+            }
+            match &self.access {
+                Access::Write(_) => self.move_note(number, due, noted_ms, due_ms)?,
+                Access::Read(_) => {
+                    from = key::due(number, noted_ms, due);
+                    let _ = from.try_push(0); // the next key there can be
+                }
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -254,6 +379,7 @@ impl Records for View<'_, '_> {
 
     fn cell(&mut self, key: &CellKey) -> Result<Option<Cell>, Fault> {
         let cell: Option<ExpiringCell> = self.get(&key::cell(key), "a limit's count")?;
+        let _ = self.memo.cells.try_push((*key, cell.is_some()));
         // What is answered does not hang on whether it was reclaimed yet.
         let kept = |cell: &ExpiringCell| cell.expires_ms.saturating_add(KEPT_MS) > self.now_ms;
         Ok(cell.filter(kept).map(|cell| cell.cell))
@@ -265,7 +391,8 @@ impl Records for View<'_, '_> {
     }
 
     fn revision(&mut self, account: &AccountRef) -> Result<u64, Fault> {
-        let read = |view: &Self, number| view.get(&key::revision(number), "an account's revision");
+        let read =
+            |view: &mut Self, number| view.get(&key::revision(number), "an account's revision");
         Ok(self.of_account(account, "an account's revision", read)?.unwrap_or(0))
     }
 
@@ -286,8 +413,7 @@ impl Records for View<'_, '_> {
 
     fn claim(&mut self, account: &AccountRef, key: &ClaimKey) -> Result<Option<Claim>, Fault> {
         let Some(number) = self.number(account)? else { return Ok(None) };
-        let claim: Option<DueClaim> = self.get(&key::claim(number, key), "an idempotency claim")?;
-        Ok(claim.map(|claim| claim.claim))
+        Ok(self.read_claim(number, key)?.map(|found| found.claim))
     }
 
     fn reservation(
@@ -296,9 +422,7 @@ impl Records for View<'_, '_> {
         id: ReservationId,
     ) -> Result<Option<Reservation>, Fault> {
         let Some(number) = self.number(account)? else { return Ok(None) };
-        let found: Option<DueReservation> =
-            self.get(&key::reservation(number, id), "a reservation")?;
-        Ok(found.map(|found| found.reservation))
+        Ok(self.read_reservation(number, id)?.map(|found| found.reservation))
     }
 
     fn reservations(
@@ -316,15 +440,8 @@ impl Records for View<'_, '_> {
     }
 
     fn due(&mut self, account: &AccountRef, now_ms: u64) -> Result<Option<Due>, Fault> {
-        if self.budget == Some(0) {
-            return Ok(None);
-        }
         let Some(number) = self.number(account)? else { return Ok(None) };
-        let due = self.first_due(number)?.filter(|(due_ms, _)| *due_ms <= now_ms);
-        if due.is_some() {
-            self.budget = self.budget.map(|budget| budget.saturating_sub(1));
-        }
-        Ok(due.map(|(_, due)| due))
+        self.first_due(number, now_ms)
     }
 
     fn forget(&mut self, account: &AccountRef, due: Due) -> Result<(), Fault> {
