@@ -88,6 +88,13 @@ pub fn replay(subject: &Subject, steps: &[Step]) -> Result<(), String> {
         if play.moves_clock(&step) {
             continue;
         }
+        if play.limits_apart && matches!(step, Step::Admit(_)) {
+            // A limit that refuses leaves what is due in the account for the next command.
+            let sweeps = [ours.perform(&Step::Expire, &play), theirs.perform(&Step::Expire, &play)];
+            if sweeps[0] != sweeps[1] {
+                return Err(format!("at {} before step {number}: {sweeps:?}", play.now_ms));
+            }
+        }
         let expected = theirs.perform(&step, &play);
         let found = ours.perform(&step, &play);
         let tolerated = subject.keeps_limits_apart() && seen_later(&expected, &found);

@@ -13,6 +13,9 @@
 
 mod answer;
 mod differential;
+mod faults;
+mod faulty;
+mod faulty_records;
 #[doc(hidden)]
 pub mod limits;
 mod macros;
@@ -26,6 +29,9 @@ pub mod world;
 
 pub use answer::{Admitted, Answer, Known, Verdict, name_of};
 pub use differential::{ModelBackend, random_stories, replay};
+pub use faults::{FAULTS, Fault, Kind, Plan};
+pub use faulty::{Delay, FaultyAsyncStore, FaultyStore};
+pub use faulty_records::FaultyRecords;
 pub use macros::{Behaviour, behaviours, durable_behaviours, shared_behaviours};
 pub use model::{KEPT_MS, ModelRecords, ModelStore};
 pub use steps::{Asked, End, Key, Step, limits as story_limits, setting, step, steps};

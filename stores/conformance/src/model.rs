@@ -67,6 +67,16 @@ impl ModelRecords {
         }
     }
 
+    /// Drops every cell that has been expired for longer than [`KEPT_MS`].
+    pub fn drop_expired_cells(&mut self, now_ms: u64) {
+        self.cells.retain(|_, (_, expires_ms)| expires_ms.saturating_add(KEPT_MS) > now_ms);
+    }
+
+    /// Takes the cells of other records in place of its own.
+    pub fn take_cells(&mut self, other: &ModelRecords) {
+        self.cells.clone_from(&other.cells);
+    }
+
     /// The names of all accounts.
     #[must_use]
     pub fn account_ids(&self) -> Vec<AccountId> {
@@ -293,6 +303,6 @@ pub(crate) fn perform_on(
         let account = AccountRef::Id(id);
         ended = ended.saturating_add(expire_account(records, &account, now_ms)?);
     }
-    records.cells.retain(|_, (_, expires_ms)| expires_ms.saturating_add(KEPT_MS) > now_ms);
+    records.drop_expired_cells(now_ms);
     Ok(Outcome::Expired(ended))
 }

@@ -118,8 +118,9 @@ impl Subject {
 
     /// Limits are counted in a store of their own (see [`CompositeStore`](tollgate::CompositeStore)): a
     /// limit may refuse before it is seen that the credential changed, units that were taken and given
-    /// back count where the clock runs back, damage to one store is not seen by the other, and an account
-    /// is counted under the words by which it is named.
+    /// back count where the clock runs back, what is due in an account is not dealt with by a request that
+    /// a limit refuses, damage to one store is not seen by the other, and an account is counted under the
+    /// words by which it is named.
     #[must_use]
     pub fn limits_apart(self) -> Self {
         Subject { limits_apart: true, ..self }
