@@ -14,7 +14,7 @@ use tollgate_lmdb::{LmdbOptions, LmdbStore, SyncPolicy};
 /// When everything happens, in Unix milliseconds.
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
 pub(crate) const LEASE_MS: u64 = 60_000;
-pub(crate) const RETENTION_MS: u64 = 3_600_000;
+pub(crate) const RETENTION_MS: u64 = 2_592_000_000;
 
 /// A store that does not sync, with what `change` makes of its options.
 pub(crate) fn open_with(path: &Path, change: impl FnOnce(&mut LmdbOptions)) -> LmdbStore {
