@@ -32,10 +32,10 @@ pub(crate) fn open(path: &Path, options: &LmdbOptions) -> Result<Env<WithTls>, L
     opened.map_err(|error| LmdbError::of(error, "open", path))
 }
 
-/// Whole pages, and as much as the empty file needs at least.
+/// Whole pages, and a mebibyte at least.
 pub(crate) fn map_bytes(options: &LmdbOptions) -> usize {
     // A multiple of every page size in use; LMDB refuses others.
     const PAGE: usize = 1 << 16;
-    let bytes = options.map_bytes.max(PAGE.saturating_mul(4));
+    let bytes = options.map_bytes.max(1 << 20);
     bytes.checked_next_multiple_of(PAGE).unwrap_or(bytes & !PAGE.wrapping_sub(1))
 }

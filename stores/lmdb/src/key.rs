@@ -60,6 +60,10 @@ pub(crate) fn purse(number: u32) -> Key {
     of_account(number, PURSE, &[])
 }
 
+pub(crate) fn spends(number: u32) -> Key {
+    of_account(number, SPEND, &[])
+}
+
 pub(crate) fn spend(number: u32, digest: &TokenDigest) -> Key {
     of_account(number, SPEND, digest.as_bytes())
 }

@@ -15,6 +15,8 @@ mod record;
 mod scenario;
 mod store;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod view;
 

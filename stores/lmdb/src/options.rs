@@ -29,7 +29,7 @@ pub enum SyncPolicy {
 pub struct LmdbOptions {
     /// Most bytes of the file. They are reserved as address space, not on the disk: the file grows as it
     /// is needed. Near the end only what settles, expires or removes goes through. Rounded up to whole
-    /// pages.
+    /// pages, and to a mebibyte at least.
     pub map_bytes: usize,
     /// Threads of all processes that may read at a time.
     pub max_readers: u32,

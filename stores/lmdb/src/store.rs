@@ -20,7 +20,7 @@ use crate::flush::Flusher;
 use crate::format::{self, FORMAT, Found};
 use crate::options::{LmdbOptions, SyncPolicy};
 use crate::owned::Owned;
-use crate::sweep::Swept;
+use crate::sweep::{SMALLEST_STEP, STEP, Swept};
 use crate::view::{Shared, View, Writing};
 
 /// A durable store in an LMDB file, which the processes of one host share.
@@ -116,7 +116,8 @@ impl LmdbStore {
     /// Runs a command that may change something.
     fn write(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
         match self.write_once(command, now_ms) {
-            // What is due in other accounts makes room too.
+            // What is due in other accounts makes room too; or there is more due in this one than one
+            // transaction deals with.
             Err(full @ StoreError::Full { .. }) => {
                 let made_room = self.sweep(now_ms).is_ok_and(|swept| swept.seen > 0);
                 if made_room { self.write_once(command, now_ms) } else { Err(full) }
@@ -146,11 +147,12 @@ impl LmdbStore {
     /// the end.
     fn sweep(&self, now_ms: u64) -> Result<Swept, StoreError> {
         let (mut skipped, mut damage, mut all) = (Vec::new(), None, Swept::default());
+        let mut step = STEP;
         loop {
             let known = skipped.len();
             let mut swept = Swept::default();
             let mut work = |writing: &mut Writing<'_>| {
-                swept = View::write(writing, &self.shared, now_ms).sweep(&mut skipped)?;
+                swept = View::write(writing, &self.shared, now_ms).sweep(step, &mut skipped)?;
                 Ok(Outcome::Expired(swept.ended))
             };
             match self.combiner.perform(self, &mut work, || None) {
@@ -164,6 +166,8 @@ impl LmdbStore {
                 Err(error @ StoreError::Corrupt { .. }) if skipped.len() > known => {
                     damage = Some(error);
                 }
+                // Where there are hardly any pages left, few must do.
+                Err(StoreError::Full { .. }) if step > SMALLEST_STEP => step /= 5,
                 Err(error) => return Err(error),
             }
         }
@@ -300,7 +304,8 @@ fn prepare(env: &Env<WithTls>, shared: &Shared, path: &Path) -> Result<(), LmdbE
     format::bring_up_to_date(writing, shared).map_err(fault)
 }
 
-/// All but a sixteenth of the map: what settles and expires must find pages when nothing new does.
+/// All of the map but a sixteenth, and at least 64 pages of the usual size: what settles and expires must
+/// find pages when nothing new does.
 fn bytes_for_growth(map_bytes: usize) -> usize {
-    map_bytes.saturating_sub(map_bytes / 16).saturating_sub(1 << 16)
+    map_bytes.saturating_sub((map_bytes / 16).max(64 * 4096))
 }

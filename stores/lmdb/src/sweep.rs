@@ -11,6 +11,9 @@ use crate::view::{KEPT_MS, View};
 /// The most entries that one step of a sweep deals with.
 pub(crate) const STEP: u32 = 1_000;
 
+/// And with which it makes do when there is little room.
+pub(crate) const SMALLEST_STEP: u32 = 8;
+
 /// How long a damaged cell is passed over.
 const DAMAGED_MS: u64 = 3_600_000;
 
@@ -26,19 +29,15 @@ pub(crate) struct Swept {
 }
 
 impl View<'_, '_> {
-    /// Reclaims cells, and ends what is due in accounts. `skipped` are accounts with damaged records; one
+    /// Reclaims cells, and ends what is due in accounts: `step` entries of each. `skipped` are accounts with damaged records; one
     /// more is put there when the step fails by it.
-    pub(crate) fn sweep(&mut self, skipped: &mut Vec<u32>) -> Result<Swept, Fault> {
-        let cells = self.reclaim_cells(self.now_ms.saturating_sub(KEPT_MS), STEP)?;
-        let mut swept = Swept { ended: 0, seen: cells, more: cells >= STEP };
-        let mut left = STEP;
+    pub(crate) fn sweep(&mut self, step: u32, skipped: &mut Vec<u32>) -> Result<Swept, Fault> {
+        let cells = self.reclaim_cells(self.now_ms.saturating_sub(KEPT_MS), step)?;
+        let mut swept = Swept { ended: 0, seen: cells, more: cells >= step };
+        let mut left = step;
         let mut from = key::account_due(0, 0);
         while let Some((due_ms, number)) = self.first_account_due(&from)? {
             if due_ms > self.now_ms {
-                break;
-            }
-            if left == 0 {
-                swept.more = true;
                 break;
             }
             from = key::account_due(due_ms, number.saturating_add(1));
@@ -46,17 +45,23 @@ impl View<'_, '_> {
                 continue;
             }
             // An account where nothing is due any more is a step too.
-            self.budget = Some(left.saturating_sub(1));
+            (self.budget, self.sweeps) = (left.saturating_sub(1), true);
             match self.sweep_account(number, due_ms) {
                 Ok(ended) => swept.ended = swept.ended.saturating_add(ended),
                 Err(fault) => {
-                    skipped.push(number);
+                    if let Fault::Broken(StoreError::Corrupt { .. }) = fault {
+                        skipped.push(number);
+                    }
                     return Err(fault);
                 }
             }
             let before = left;
-            left = self.budget.take().unwrap_or(0);
+            left = self.budget;
             swept.seen = swept.seen.saturating_add(before.saturating_sub(left));
+            if left == 0 {
+                swept.more = true; // in this account, perhaps
+                break;
+            }
         }
         Ok(swept)
     }

@@ -2,7 +2,7 @@
 
 use heed::{AnyTls, RoTxn};
 use tollgate::transition::{Due, NEVER_MS};
-use tollgate::{Amount, ReservationState, StoreError};
+use tollgate::{Amount, ReservationState, Spend, StoreError};
 
 use crate::error::{Fault, corrupt};
 use crate::key;
@@ -100,6 +100,7 @@ fn check_account(view: &mut View<'_, '_>, number: u32, counted: &mut Totals) -> 
     if notes != noted {
         return Err(corrupt("what falls due"));
     }
+    each::<Spend>(view, &key::spends(number), "what a token spent", |_, _| Ok(()))?;
     each::<()>(view, &key::tokens(number), "an account's tokens", |key, ()| {
         let digest = key::digest(key).ok_or_else(|| corrupt("an account's tokens"))?;
         let there = view.has(&key::token(&digest))?;

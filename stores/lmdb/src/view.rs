@@ -19,6 +19,7 @@ use crate::options::LmdbOptions;
 use crate::record::{
     self, DueClaim, DueReservation, ExpiringCell, Head, NumberedToken, Purse, Totals,
 };
+use crate::sweep::STEP;
 
 /// The one database of the file.
 pub(crate) type Database = heed::Database<'static, Bytes, Bytes>;
@@ -105,8 +106,11 @@ pub(crate) struct View<'v, 'e> {
     pub(crate) access: Access<'v, 'e>,
     pub(crate) shared: &'v Shared,
     pub(crate) now_ms: u64,
-    /// How many more entries [`Records::due`] gives; `None`: all.
-    pub(crate) budget: Option<u32>,
+    /// How many more entries of what falls due are dealt with.
+    pub(crate) budget: u32,
+    /// Whether the rest is then left for the next step. Any other command fails, a sweep deals with the
+    /// rest in steps of its own, and the command is performed again: see [`LmdbStore`](crate::LmdbStore).
+    pub(crate) sweeps: bool,
     /// The account of the token that was read last.
     hint: Option<(AccountId, u32)>,
     pub(crate) memo: Memo,
@@ -126,25 +130,16 @@ pub(crate) struct Memo {
 
 impl<'v, 'e> View<'v, 'e> {
     pub(crate) fn read(txn: &'v RoTxn<'e, AnyTls>, shared: &'v Shared, now_ms: u64) -> Self {
-        View {
-            access: Access::Read(txn),
-            shared,
-            now_ms,
-            budget: None,
-            hint: None,
-            memo: Memo::default(),
-        }
+        View::new(Access::Read(txn), shared, now_ms)
     }
 
     pub(crate) fn write(writing: &'v mut Writing<'e>, shared: &'v Shared, now_ms: u64) -> Self {
-        View {
-            access: Access::Write(writing),
-            shared,
-            now_ms,
-            budget: None,
-            hint: None,
-            memo: Memo::default(),
-        }
+        View::new(Access::Write(writing), shared, now_ms)
+    }
+
+    fn new(access: Access<'v, 'e>, shared: &'v Shared, now_ms: u64) -> Self {
+        let memo = Memo::default();
+        View { access, shared, now_ms, budget: STEP, sweeps: false, hint: None, memo }
     }
 
     pub(crate) fn txn(&self) -> &RoTxn<'e, AnyTls> {
@@ -325,12 +320,18 @@ impl<'v, 'e> View<'v, 'e> {
     /// What fell due first by `now_ms`. Entries of what was put off are moved on, where that can be.
     fn first_due(&mut self, number: u32, now_ms: u64) -> Result<Option<Due>, Fault> {
         let mut from = key::dues(number);
-        while self.budget != Some(0) {
+        loop {
             let note = self.first_note(number, &from)?;
             let Some((noted_ms, due)) = note.filter(|(noted_ms, _)| *noted_ms <= now_ms) else {
                 return Ok(None);
             };
-            self.budget = self.budget.map(|budget| budget.saturating_sub(1));
+            if let Access::Write(_) = &self.access {
+                match self.budget.checked_sub(1) {
+                    Some(budget) => self.budget = budget,
+                    None if self.sweeps => return Ok(None),
+                    None => return Err(Fault::Bound("what fell due; expire more often")),
+                }
+            }
             let due_ms = self.due_ms_of(number, due)?;
             if due_ms <= now_ms {
                 return Ok(Some(due));
@@ -343,7 +344,6 @@ impl<'v, 'e> View<'v, 'e> {
                 }
             }
         }
-        Ok(None)
     }
 }
 
