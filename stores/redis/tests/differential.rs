@@ -130,9 +130,18 @@ fn lim(name: &'static str) -> impl Strategy<Value = Lim> {
         prop::bool::weighted(0.3),
         prop::bool::weighted(0.2),
     )
-        .prop_map(move |(partition, algorithm, quota, counts, cost, token_override, shadow)| {
-            Lim { name, partition, algorithm, quota, counts, cost, token_override, shadow }
-        })
+        .prop_map(
+            move |(partition, algorithm, quota, counts, cost, token_override, shadow)| Lim {
+                name,
+                partition,
+                algorithm,
+                quota,
+                counts,
+                cost,
+                token_override,
+                shadow,
+            },
+        )
 }
 
 fn response() -> impl Strategy<Value = Option<Arc<StoredResponse>>> {
@@ -153,14 +162,12 @@ fn finish() -> impl Strategy<Value = Finish> {
 }
 
 fn ask() -> impl Strategy<Value = Step> {
-    let limits = (
-        prop::sample::subsequence(vec![0_usize, 1, 2], 0..=3),
-        (lim("x"), lim("y"), lim("z")),
-    )
-        .prop_map(|(places, (x, y, z))| {
-            let all = [x, y, z];
-            places.into_iter().map(|place| all[place].clone()).collect::<Vec<_>>()
-        });
+    let limits =
+        (prop::sample::subsequence(vec![0_usize, 1, 2], 0..=3), (lim("x"), lim("y"), lim("z")))
+            .prop_map(|(places, (x, y, z))| {
+                let all = [x, y, z];
+                places.into_iter().map(|place| all[place].clone()).collect::<Vec<_>>()
+            });
     let who = (
         prop_oneof![7 => Just(Mode::Apply), 1 => Just(Mode::Peek), 1 => Just(Mode::Observe)],
         prop_oneof![20 => 0..2_usize, 1 => Just(2)],
@@ -210,7 +217,8 @@ fn ask() -> impl Strategy<Value = Step> {
 fn caps() -> impl Strategy<Value = Vec<SpendCap>> {
     let per = select(vec![Period::Day, Period::Month, Period::Lifetime]);
     let cap = (per, amount(), prop::bool::weighted(0.3));
-    let cap = cap.prop_map(|(per, amount, shadow)| SpendCap { per, amount: Amount(amount), shadow });
+    let cap =
+        cap.prop_map(|(per, amount, shadow)| SpendCap { per, amount: Amount(amount), shadow });
     prop::collection::vec(cap, 0..3)
 }
 
@@ -257,7 +265,8 @@ fn id() -> impl Strategy<Value = u64> {
 
 fn step() -> impl Strategy<Value = Step> {
     let forwards = vec![0, 1, 99, 500, 1_000, 60_000, 86_400_000, MONTH_MS];
-    let tick = prop_oneof![6 => select(forwards), 1 => select(vec![-1, -1_000, -100_000, -MONTH_MS])];
+    let tick =
+        prop_oneof![6 => select(forwards), 1 => select(vec![-1, -1_000, -100_000, -MONTH_MS])];
     prop_oneof![
         4 => tick.prop_map(Step::Tick),
         2 => (0..4_usize).prop_map(Step::Lookup),
@@ -401,7 +410,8 @@ impl Both {
     }
 
     fn admit(&mut self, ask: &Ask) -> Result<(), TestCaseError> {
-        let known = self.known.get(&ask.token).filter(|_| ask.looked_up && ask.account < 2).cloned();
+        let known =
+            self.known.get(&ask.token).filter(|_| ask.looked_up && ask.account < 2).cloned();
         let limits: Vec<Limit> = ask.limits.iter().map(|lim| self.limit(lim)).collect();
         let idempotency = match ask.key {
             _ if ask.key_invalid => Idempotency::Invalid,

@@ -28,8 +28,7 @@ impl Store for Spy {
         let account = AccountId::new("spy").unwrap();
         let token = Arc::new(Token::plain(account.clone(), vec!["all".into()]));
         let account = AccountRef::Id(account);
-        let credential =
-            transition::credential(token, account, Arc::default(), 0, lookup.scopes);
+        let credential = transition::credential(token, account, Arc::default(), 0, lookup.scopes);
         Ok(Outcome::LookedUp(LookedUp { credential: Some(credential), admission: None }))
     }
 }

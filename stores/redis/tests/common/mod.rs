@@ -4,6 +4,8 @@
 
 pub(crate) mod limits;
 pub(crate) mod model;
+pub(crate) mod proxy;
+pub(crate) mod world;
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
