@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use redis::cluster::{ClusterClient, ClusterConnection};
 use redis::{
-    Client, Connection, ConnectionInfo, ConnectionLike, RedisError, TlsCertificates, Value,
+    Client, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike, RedisError,
+    TlsCertificates, Value,
 };
+use rustls::crypto::CryptoProvider;
 
 use crate::exchange::{Call, Reply};
 use crate::failure::CallError;
@@ -17,6 +19,15 @@ use crate::protocol::OptionsError;
 pub(crate) enum Connector {
     Server { client: Box<Client>, connect: Duration, response: Duration },
     Cluster(Box<ClusterClient>),
+}
+
+/// Sees to it that TLS has its cryptography: the program's own choice where it made one.
+pub(crate) fn prepare_tls(servers: &[ConnectionInfo]) {
+    let tls = |server: &ConnectionInfo| matches!(server.addr(), ConnectionAddr::TcpTls { .. });
+    if servers.iter().any(tls) && CryptoProvider::get_default().is_none() {
+        // An error says that another thread has just made a choice.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
 }
 
 /// The certificates of TLS, where the options give any.

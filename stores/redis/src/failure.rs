@@ -35,6 +35,9 @@ impl CallError {
     }
 
     fn server(code: &str, detail: Option<&str>) -> Self {
+        // What a server says to a command of many words before it has a password.
+        let locked = detail.is_some_and(|detail| detail.contains("unauthenticated"));
+        let code = if locked { "NOAUTH" } else { code };
         let detail = detail.filter(|detail| detail.contains("script:")).unwrap_or_default();
         CallError::Server { code: code.into(), detail: detail.chars().take(200).collect() }
     }

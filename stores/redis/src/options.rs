@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
+use crate::connection::prepare_tls;
 use crate::protocol::{OptionsError, ProtocolOptions};
 
 /// How to reach a server or a cluster.
@@ -74,8 +75,9 @@ impl RedisOptions {
         };
         let servers: Result<Vec<_>, _> =
             urls.iter().map(|url| url.as_str().into_connection_info()).collect();
-        let protocol = ProtocolOptions { cluster, ..self.protocol.clone() };
-        Ok((servers.map_err(|_| OptionsError::Url)?, protocol))
+        let servers = servers.map_err(|_| OptionsError::Url)?;
+        prepare_tls(&servers);
+        Ok((servers, ProtocolOptions { cluster, ..self.protocol.clone() }))
     }
 }
 

@@ -189,6 +189,7 @@ async fn give_back(
                 protocol.remember_ms.clone(),
                 records::cell_bytes(&taken),
                 units.to_be_bytes().to_vec(),
+                one.cell.as_ref().map(records::cell_bytes).unwrap_or_default(),
             ],
         };
         // One that fails leaves its units counted: less is let through than may be, never more.

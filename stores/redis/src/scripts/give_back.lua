@@ -1,5 +1,6 @@
--- Takes units out of a cell again, which were counted by storing `taken`. What others took since stays.
-local taken = ARGV[2]
+-- Takes units out of a cell again, which were counted by storing `taken` in place of `before`. What others
+-- took since stays; if nobody did, the cell is what it was.
+local taken, before = ARGV[2], ARGV[4]
 local cost_high, cost_low = u64(ARGV[3], 1)
 
 if redis.call('EXISTS', KEYS[2]) == 1 then
@@ -11,7 +12,9 @@ if not stored or stored:byte(1) ~= taken:byte(1) then
 end
 local kind = stored:byte(1)
 local after
-if kind == 103 then
+if stored == taken then
+  after = before
+elseif kind == 103 then
   local high, low = u64(stored, 2)
   after = 'g' .. bytes(sub(high, low, cost_high, cost_low))
 elseif kind == 102 then
@@ -30,7 +33,11 @@ else
   count = math.max(count - (cost_high > 0 and 4294967295 or cost_low), 0)
   after = stored:sub(1, at - 1) .. struct.pack('>I4', count) .. stored:sub(at + 4)
 end
-redis.call('SET', KEYS[1], after, 'KEEPTTL')
+if after == '' then
+  redis.call('DEL', KEYS[1])
+else
+  redis.call('SET', KEYS[1], after, 'KEEPTTL')
+end
 if ARGV[1] ~= '0' then
   redis.call('SET', KEYS[2], '1', 'PX', ARGV[1])
 end

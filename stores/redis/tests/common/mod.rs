@@ -2,6 +2,11 @@
 #![allow(dead_code, reason = "every test file uses a part")]
 #![allow(clippy::arithmetic_side_effects, reason = "small numbers")]
 
+pub(crate) mod limits;
+pub(crate) mod model;
+pub(crate) mod proxy;
+pub(crate) mod world;
+
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
