@@ -136,6 +136,19 @@ impl<'s, S: Store + ?Sized> Admin<'s, S> {
         }
     }
 
+    /// Lists the names of accounts, sorted by their bytes: those after `after`, at most `at_most`.
+    pub fn accounts(
+        &self,
+        after: Option<&AccountId>,
+        at_most: usize,
+        now_ms: u64,
+    ) -> Result<Vec<AccountId>, AdminError> {
+        match self.run(Administration::ListAccounts { after, at_most }, now_ms)? {
+            Outcome::Accounts(names) => Ok(names),
+            _ => Err(StoreError::WrongOutcome.into()),
+        }
+    }
+
     /// Names the account behind a reference.
     pub fn account_id(&self, account: &AccountRef, now_ms: u64) -> Result<AccountId, AdminError> {
         match self.run(Administration::NameAccount { account }, now_ms)? {

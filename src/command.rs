@@ -438,6 +438,8 @@ pub enum Outcome {
     Done,
     /// To [`Administration::Inspect`].
     Account(Box<AccountView>),
+    /// To [`Administration::ListAccounts`].
+    Accounts(Vec<AccountId>),
     /// To [`Administration::ListTokens`].
     Tokens(Vec<(TokenDigest, Arc<Token>)>),
     /// To [`Administration::ListReservations`].

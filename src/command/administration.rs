@@ -81,6 +81,13 @@ pub enum Administration<'a> {
         /// The account.
         account: &'a AccountId,
     },
+    /// List the names of accounts, sorted by their bytes. Answered by [`Outcome::Accounts`].
+    ListAccounts {
+        /// Only those that come after this one.
+        after: Option<&'a AccountId>,
+        /// At most so many.
+        at_most: usize,
+    },
     /// Show an account's tokens. Answered by [`Outcome::Tokens`].
     ListTokens {
         /// The account.

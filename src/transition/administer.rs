@@ -46,6 +46,9 @@ pub(super) fn administer<R: Records>(
                 Ok(Ok(Outcome::Account(Box::new(AccountView { wallet, settings }))))
             })
         }
+        Administration::ListAccounts { after, at_most } => {
+            Ok(Ok(Outcome::Accounts(records.account_ids(*after, *at_most)?)))
+        }
         Administration::ListTokens { account } => {
             with_account(records, account, |records, account| {
                 Ok(Ok(Outcome::Tokens(records.tokens(account)?)))

@@ -45,6 +45,13 @@ pub trait Records {
     /// # Errors
     /// When the record cannot be read. The same holds for all that follow.
     fn find_account(&mut self, id: &AccountId) -> Result<Option<AccountRef>, Self::Error>;
+    /// The names of accounts, sorted by their bytes: those after `after`, at most `at_most`.
+    #[allow(clippy::missing_errors_doc)]
+    fn account_ids(
+        &mut self,
+        after: Option<&AccountId>,
+        at_most: usize,
+    ) -> Result<Vec<AccountId>, Self::Error>;
     /// The name behind a reference.
     #[allow(missing_docs, clippy::missing_errors_doc)]
     fn account_id(&mut self, account: &AccountRef) -> Result<Option<AccountId>, Self::Error>;

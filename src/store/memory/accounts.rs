@@ -141,6 +141,15 @@ impl Accounts {
         self.slots.read().get(id).copied()
     }
 
+    /// Looks at every account: for operators, not for requests.
+    pub(super) fn ids(&self, after: Option<&AccountId>, at_most: usize) -> Vec<AccountId> {
+        let slots = self.slots.read();
+        let mut ids: Vec<&AccountId> =
+            slots.keys().filter(|id| after.is_none_or(|after| *id > after)).collect();
+        ids.sort_unstable();
+        ids.into_iter().take(at_most).cloned().collect()
+    }
+
     pub(super) fn id(&self, slot: u32) -> Option<AccountId> {
         self.account(slot).map(|account| account.id.clone())
     }

@@ -156,7 +156,9 @@ impl MemoryStore {
                     self.expire(now_ms)
                 };
             }
-            Administration::ListTokens { .. } | Administration::NameAccount { .. } => {}
+            Administration::ListAccounts { .. }
+            | Administration::ListTokens { .. }
+            | Administration::NameAccount { .. } => {}
         }
         perform(&mut view, command, now_ms)
     }

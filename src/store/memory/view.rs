@@ -227,6 +227,14 @@ impl Records for View<'_> {
         Ok(self.store.accounts.find(id).map(AccountRef::Slot))
     }
 
+    fn account_ids(
+        &mut self,
+        after: Option<&AccountId>,
+        at_most: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        Ok(self.store.accounts.ids(after, at_most))
+    }
+
     fn account_id(&mut self, account: &AccountRef) -> Result<Option<AccountId>, StoreError> {
         Ok(match account {
             AccountRef::Slot(slot) => self.store.accounts.id(*slot),

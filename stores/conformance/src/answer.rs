@@ -22,6 +22,8 @@ pub enum Answer {
     Done,
     /// An account.
     Account(Box<AccountView>),
+    /// Names of accounts, in their order.
+    Accounts(Vec<AccountId>),
     /// Tokens, in their order.
     Tokens(Vec<(TokenDigest, Token)>),
     /// Reservations, in their order.
@@ -162,6 +164,7 @@ impl Answer {
             Ok(Outcome::Settled(settled)) => Answer::Settled(settled),
             Ok(Outcome::Done) => Answer::Done,
             Ok(Outcome::Account(view)) => Answer::Account(view),
+            Ok(Outcome::Accounts(names)) => Answer::Accounts(names),
             Ok(Outcome::Tokens(tokens)) => Answer::Tokens(
                 tokens.into_iter().map(|(digest, token)| (digest, (*token).clone())).collect(),
             ),

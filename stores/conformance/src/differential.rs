@@ -116,6 +116,7 @@ pub fn replay(subject: &Subject, steps: &[Step]) -> Result<(), String> {
 fn closing() -> Vec<Step> {
     let mut steps = Vec::new();
     let look = |steps: &mut Vec<Step>| {
+        steps.push(Step::ListAccounts { after: None, at_most: usize::MAX });
         for account in 0..ACCOUNTS {
             steps.push(Step::Inspect { account });
             steps.push(Step::ListTokens { account });
@@ -283,6 +284,11 @@ impl<'s> Side<'s> {
             Step::Expire => self.administer(&Administration::Expire, now_ms),
             Step::Inspect { account } => self
                 .administer(&Administration::Inspect { account: &world::account(account) }, now_ms),
+            Step::ListAccounts { after, at_most } => {
+                let after = after.map(world::account);
+                let after = after.as_ref();
+                self.administer(&Administration::ListAccounts { after, at_most }, now_ms)
+            }
             Step::ListTokens { account } => {
                 let account = &world::account(account);
                 self.administer(&Administration::ListTokens { account }, now_ms)

@@ -43,6 +43,14 @@ impl<R: Records<Error = StoreError>> Records for FaultyRecords<'_, R> {
         self.next()?.find_account(id)
     }
 
+    fn account_ids(
+        &mut self,
+        after: Option<&AccountId>,
+        at_most: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        self.next()?.account_ids(after, at_most)
+    }
+
     fn account_id(&mut self, account: &AccountRef) -> Result<Option<AccountId>, StoreError> {
         self.next()?.account_id(account)
     }

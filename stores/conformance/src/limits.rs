@@ -113,7 +113,12 @@ fn replay<L: LimitStore>(store: &L, steps: &[Step]) -> Result<(), String> {
                 let limit = &limits[place];
                 store.give_back(&key, limit, &quota, &cell, now_ms).map_err(|e| e.to_string())?;
                 if let Some(stored) = map.cell(&key, now_ms).copied() {
-                    map.put(&key, limit, &quota, give_back(&quota, &stored, &cell, limit.cost));
+                    map.put(
+                        &key,
+                        limit,
+                        &quota,
+                        give_back(&quota, &stored, &cell, limit.cost, now_ms),
+                    );
                 }
                 (store.peek(&key, limit, &quota, now_ms), map.check(&key, limit, &quota, now_ms))
             }
@@ -196,19 +201,20 @@ pub fn partitions_and_limits_are_apart<L: LimitStore>(make: &dyn Fn() -> L) {
     }
 }
 
-/// What is given back can be taken again, once.
+/// What is given back can be taken again, once, and a second later at the latest (see
+/// [`give_back`](tollgate::give_back)).
 pub fn what_is_given_back_can_be_taken_again<L: LimitStore>(make: &dyn Fn() -> L) {
     let store = make();
     for algorithm in ALGORITHMS {
         let limit = with(per_token(algorithm, 6, 60_000), |limit| limit.cost = 2);
         let key = key(&limit, 1);
-        let take = || store.take(&key, &limit, &limit.quota, NOW_MS).unwrap().verdict;
-        let taken = [take(), take(), take()].map(|verdict| verdict.unwrap());
-        assert!(take().is_err());
+        let take = |now_ms| store.take(&key, &limit, &limit.quota, now_ms).unwrap().verdict;
+        let taken = [take(NOW_MS), take(NOW_MS), take(NOW_MS)].map(|verdict| verdict.unwrap());
+        assert!(take(NOW_MS).is_err());
         for cell in [taken[1], taken[0]] {
             store.give_back(&key, &limit, &limit.quota, &cell, NOW_MS).unwrap();
-            assert!(take().is_ok(), "{algorithm:?}");
-            assert!(take().is_err(), "{algorithm:?}");
+            assert!(take(NOW_MS + 1_000).is_ok(), "{algorithm:?}");
+            assert!(take(NOW_MS + 1_000).is_err(), "{algorithm:?}");
         }
         // Of a cell that is not there, nothing comes back.
         let other = self::key(&limit, 2);
@@ -269,7 +275,8 @@ pub fn taking_and_giving_back_at_once_loses_nothing<L: LimitStore>(make: &dyn Fn
             }
             kept
         });
-        let left = store.peek(&key, &limit, &limit.quota, NOW_MS).unwrap().before.remaining;
+        let later_ms = NOW_MS + 1_000;
+        let left = store.peek(&key, &limit, &limit.quota, later_ms).unwrap().before.remaining;
         assert_eq!(left, 1_000 - kept, "{algorithm:?}");
     }
 }

@@ -77,6 +77,7 @@ macro_rules! __store_tests {
         $crate::$apply! {
             administration:
                 what_is_not_there_is_refused
+                accounts_are_listed_by_name
                 accounts_keep_what_is_not_given
                 tokens_keep_what_is_not_given
                 tokens_are_listed_by_account

@@ -76,12 +76,6 @@ impl ModelRecords {
     pub fn take_cells(&mut self, other: &ModelRecords) {
         self.cells.clone_from(&other.cells);
     }
-
-    /// The names of all accounts.
-    #[must_use]
-    pub fn account_ids(&self) -> Vec<AccountId> {
-        self.accounts.keys().cloned().collect()
-    }
 }
 
 fn is_account(account: &AccountRef, id: &AccountId) -> bool {
@@ -94,6 +88,15 @@ impl Records for ModelRecords {
     fn find_account(&mut self, id: &AccountId) -> Result<Option<AccountRef>, StoreError> {
         self.whole("an account", |damage| matches!(damage, Damage::Account(bad) if bad == id))?;
         Ok(self.accounts.contains_key(id).then(|| AccountRef::Id(id.clone())))
+    }
+
+    fn account_ids(
+        &mut self,
+        after: Option<&AccountId>,
+        at_most: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        let later = |id: &&AccountId| after.is_none_or(|after| *id > after);
+        Ok(self.accounts.keys().filter(later).take(at_most).cloned().collect())
     }
 
     fn account_id(&mut self, account: &AccountRef) -> Result<Option<AccountId>, StoreError> {
@@ -299,7 +302,7 @@ pub(crate) fn perform_on(
         return Ok(Outcome::Refused(Refusal::ClockOutOfRange));
     }
     let mut ended = 0_u64;
-    for id in records.account_ids() {
+    for id in records.account_ids(None, usize::MAX)? {
         let account = AccountRef::Id(id);
         ended = ended.saturating_add(expire_account(records, &account, now_ms)?);
     }

@@ -75,6 +75,10 @@ pub enum Step {
     Inspect {
         account: u64,
     },
+    ListAccounts {
+        after: Option<u64>,
+        at_most: usize,
+    },
     ListTokens {
         account: u64,
     },
@@ -402,6 +406,8 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(old, new, grace_ms)| Step::Rotate { old, new, grace_ms }),
         4 => Just(Step::Expire),
         1 => account().prop_map(|account| Step::Inspect { account }),
+        1 => (prop::option::of(account()), 0..4_usize)
+            .prop_map(|(after, at_most)| Step::ListAccounts { after, at_most }),
         1 => account().prop_map(|account| Step::ListTokens { account }),
         1 => account().prop_map(|account| Step::ListReservations { account }),
     ]

@@ -231,6 +231,7 @@ fn changes_nothing(command: &Command<'_>) -> bool {
         Command::Administer(administration) => matches!(
             administration,
             Administration::Inspect { .. }
+                | Administration::ListAccounts { .. }
                 | Administration::ListTokens { .. }
                 | Administration::ListReservations { .. }
                 | Administration::NameAccount { .. }

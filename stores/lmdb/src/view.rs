@@ -1,5 +1,6 @@
 //! The records of one transaction, as `transition` reads them.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -199,6 +200,27 @@ impl<'v, 'e> View<'v, 'e> {
         Ok(all)
     }
 
+    /// The names of accounts in their order, those after `after`.
+    fn account_names(
+        &self,
+        after: Option<&AccountId>,
+        at_most: usize,
+    ) -> Result<Vec<AccountId>, Fault> {
+        const WHAT: &str = "an account's name";
+        let first = key::name(after.map_or("", AccountId::as_str));
+        let range =
+            (Bound::Excluded(&first[..]), Bound::Excluded(&[key::NAME.wrapping_add(1)][..]));
+        let mut names = Vec::new();
+        for entry in self.shared.database.range(self.txn(), &range)?.take(at_most) {
+            let (key, bytes) = entry?;
+            record::open::<u32>(key, bytes, WHAT)?;
+            let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
+            let name = name.and_then(|name| AccountId::new(name).ok());
+            names.push(name.ok_or_else(|| corrupt(WHAT))?);
+        }
+        Ok(names)
+    }
+
     /// The number of an account; `None`: no such account.
     pub(crate) fn number(&self, account: &AccountRef) -> Result<Option<u32>, Fault> {
         match account {
@@ -352,6 +374,14 @@ impl Records for View<'_, '_> {
 
     fn find_account(&mut self, id: &AccountId) -> Result<Option<AccountRef>, Fault> {
         Ok(self.number_of(id)?.map(AccountRef::Slot))
+    }
+
+    fn account_ids(
+        &mut self,
+        after: Option<&AccountId>,
+        at_most: usize,
+    ) -> Result<Vec<AccountId>, Fault> {
+        self.account_names(after, at_most)
     }
 
     fn account_id(&mut self, account: &AccountRef) -> Result<Option<AccountId>, Fault> {

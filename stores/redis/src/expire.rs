@@ -2,8 +2,9 @@
 
 use tollgate::{AccountId, Outcome, StoreError};
 
-use crate::exchange::{Call, Io, ScriptCall, list, wrong_shape};
+use crate::exchange::{Io, ScriptCall, wrong_shape};
 use crate::protocol::Protocol;
+use crate::register::names;
 use crate::scripts::EXPIRE;
 
 /// How many accounts are asked for in one round.
@@ -16,12 +17,7 @@ pub(crate) async fn expire(
 ) -> Result<Outcome, StoreError> {
     let mut ended = 0_u64;
     for register in protocol.keys.registers() {
-        let names = list(io.call(Call::new("SMEMBERS", register)).await?)?;
-        let mut accounts = Vec::with_capacity(names.len());
-        for name in names {
-            let name = std::str::from_utf8(&name).ok().and_then(|name| AccountId::new(name).ok());
-            accounts.push(name.ok_or(StoreError::Corrupt { what: "the names of accounts" })?);
-        }
+        let accounts = names(io, register).await?;
         for some in accounts.chunks(AT_ONCE) {
             let mut left: Vec<&AccountId> = some.iter().collect();
             while !left.is_empty() {

@@ -10,7 +10,7 @@ use tollgate::{
 use crate::cache::CredentialCache;
 use crate::exchange::{Exchange, Io, Nonce};
 use crate::keys::Keys;
-use crate::{administer, admit, expire, look_up, money};
+use crate::{administer, admit, expire, look_up, money, register};
 
 /// What both sides of the wire must agree on, and what is kept on this side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +124,9 @@ async fn perform(
         Command::Admit(request) => admit::look(protocol, &io, &request, now_ms).await,
         Command::Settle(settle) => money::settle(protocol, &io, &settle, now_ms).await,
         Command::Administer(Administration::Expire) => expire::expire(protocol, &io, now_ms).await,
+        Command::Administer(Administration::ListAccounts { after, at_most }) => {
+            register::list(protocol, &io, *after, *at_most).await
+        }
         Command::Administer(administration) => {
             administer::administer(protocol, &io, administration, now_ms).await
         }

@@ -49,6 +49,15 @@ impl Records for Snapshot {
         Ok(self.is(id).then(|| AccountRef::Id(id.clone())))
     }
 
+    fn account_ids(
+        &mut self,
+        _: Option<&AccountId>,
+        _: usize,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        // A snapshot is of one account at most: all of them are listed without one.
+        Ok(self.account.iter().cloned().collect())
+    }
+
     fn account_id(&mut self, account: &AccountRef) -> Result<Option<AccountId>, StoreError> {
         let AccountRef::Id(id) = account else { return Ok(None) };
         Ok(self.is(id).then(|| id.clone()))

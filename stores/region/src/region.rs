@@ -228,7 +228,7 @@ impl LimitStore for Region {
     ) -> Result<(), StoreError> {
         let key = self.key(key, limit.algorithm);
         self.view_for(limit.algorithm)?.update(&key, now_ms, |cell| {
-            let next = cell.map(|stored| give_back(quota, stored, taken, limit.cost));
+            let next = cell.map(|stored| give_back(quota, stored, taken, limit.cost, now_ms));
             ((), next.map(|next| (next, expires_ms(limit.algorithm, quota, &next))))
         })
     }

@@ -32,6 +32,14 @@ impl Records for OneToken {
         Ok((*id == self.account).then_some(AccountRef::Slot(0)))
     }
 
+    fn account_ids(
+        &mut self,
+        _: Option<&AccountId>,
+        _: usize,
+    ) -> Result<Vec<AccountId>, Infallible> {
+        Ok(alloc::vec![self.account.clone()])
+    }
+
     fn account_id(&mut self, _: &AccountRef) -> Result<Option<AccountId>, Infallible> {
         Ok(Some(self.account.clone()))
     }

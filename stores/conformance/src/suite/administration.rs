@@ -1,8 +1,8 @@
 //! Accounts and tokens: created, changed, listed, revoked, rotated.
 
 use tollgate::{
-    AccountPatch, AccountRef, AccountSettings, Administration, Amount, Finish, Period, Refusal,
-    ReservationId, SpendCap, Token, TokenPatch, TokenQuota,
+    AccountId, AccountPatch, AccountRef, AccountSettings, Administration, Amount, Finish, Period,
+    Refusal, ReservationId, SpendCap, Token, TokenPatch, TokenQuota,
 };
 
 use crate::answer::Answer;
@@ -356,4 +356,41 @@ pub fn unknown_is_no_resolution(subject: &Subject) {
         Administration::Resolve { account: &account(1), reservation: id, finish: Finish::Unknown };
     assert_eq!(desk.administer(&resolve, NOW_MS), Answer::Refused(Refusal::NotAResolution));
     assert_eq!(desk.money(1), (10, 3, 0));
+}
+
+/// Accounts are listed by the bytes of their names, page by page, and none that was refused is.
+pub fn accounts_are_listed_by_name(subject: &Subject) {
+    let store = subject.fresh();
+    let desk = Desk::new(&*store);
+    let list = |after: Option<&AccountId>, at_most: usize| match desk
+        .administer(&Administration::ListAccounts { after, at_most }, NOW_MS)
+    {
+        Answer::Accounts(names) => names,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(list(None, 10), []);
+    let names = ["a", "B", "é", "{x}", "a b", "%7B", "ab", "0"].map(account_named);
+    for name in &names {
+        let put = Administration::PutAccount {
+            account: name,
+            opening_balance: Amount(1),
+            settings: AccountPatch::default(),
+        };
+        assert_eq!(desk.administer(&put, NOW_MS), Answer::Done);
+        assert_eq!(desk.administer(&put, NOW_MS), Answer::Done, "an account is listed once");
+    }
+    let nobody = account(9);
+    let deposit = Administration::Deposit { account: &nobody, amount: Amount(1) };
+    assert_eq!(desk.administer(&deposit, NOW_MS), Answer::Refused(Refusal::UnknownAccount));
+    let mut sorted = names.to_vec();
+    sorted.sort_unstable_by(|a, b| a.as_str().as_bytes().cmp(b.as_str().as_bytes()));
+    assert_eq!(list(None, usize::MAX), sorted);
+    assert_eq!(list(None, 0), []);
+    let mut paged = Vec::new();
+    while let [first, second @ ..] = &list(paged.last(), 2)[..] {
+        paged.push(first.clone());
+        paged.extend(second.iter().cloned());
+    }
+    assert_eq!(paged, sorted);
+    assert_eq!(list(Some(&account_named("b")), 2), [account_named("{x}"), account_named("é")]);
 }

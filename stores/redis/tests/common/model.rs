@@ -61,6 +61,14 @@ impl Records for Model {
         Ok(self.accounts.contains_key(id).then(|| AccountRef::Id(id.clone())))
     }
 
+    fn account_ids(
+        &mut self,
+        _: Option<&tollgate::AccountId>,
+        _: usize,
+    ) -> Result<Vec<tollgate::AccountId>, Self::Error> {
+        Ok(Vec::new())
+    }
+
     fn account_id(&mut self, account: &AccountRef) -> Done<Option<AccountId>> {
         let AccountRef::Id(id) = account else { return Ok(None) };
         Ok(self.accounts.contains_key(id).then(|| id.clone()))
