@@ -16,11 +16,11 @@ use crate::table::write_table;
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
-    #[command(flatten)]
-    store: StoreArgs,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,7 +85,9 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Done {
         Ok(account)
     };
     let account = match &args.command {
-        Command::List => return list(&store.accounts()?, args.json, out),
+        Command::List => {
+            return list(&admin.accounts(None, usize::MAX, now_ms)?, args.json, out);
+        }
         Command::Create { account, balance } => {
             create(&admin, &account_id(account)?, Amount(*balance), now_ms)?
         }

@@ -12,9 +12,14 @@ mod walk;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use tollgate::Store;
+use tollgate_scenario::Backend;
 
 use self::gateway::{Clock, Gateway, SetupError};
 use self::report::Row;
+use crate::store::ScratchArgs;
 
 /// Arguments of `tollgate demo`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +36,9 @@ pub(crate) struct DemoArgs {
     /// Address to listen on, of this machine only [default: 127.0.0.1:8080; with --run a free port].
     #[arg(long, value_name = "127.0.0.1:PORT")]
     listen: Option<SocketAddr>,
+
+    #[command(flatten)]
+    store: ScratchArgs,
 }
 
 /// Why the demo could not be shown.
@@ -47,6 +55,9 @@ pub(crate) enum DemoError {
         /// Why not.
         source: io::Error,
     },
+    /// There is no such store.
+    #[error("{0}")]
+    Store(String),
     /// Tokens or accounts could not be made.
     #[error(transparent)]
     Setup(#[from] SetupError),
@@ -65,28 +76,30 @@ pub(crate) fn run(args: DemoArgs) -> Result<ExitCode, DemoError> {
     if !address.ip().is_loopback() {
         return Err(DemoError::NotLoopback(address));
     }
+    let scratch = args.store.backend().map_err(|error| DemoError::Store(error.to_string()))?;
+    let store = (&scratch).fresh().map_err(|error| DemoError::Store(error.to_string()))?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     if args.run {
-        let rows = runtime.block_on(walk(address))?;
+        let rows = runtime.block_on(walk(address, store))?;
         show(&rows, args.json)?;
         let ok = rows.iter().all(Row::is_as_documented);
         return Ok(if ok { ExitCode::SUCCESS } else { ExitCode::from(1) });
     }
-    runtime.block_on(serve(address, args.json))?;
+    runtime.block_on(serve(address, store, args.json))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn walk(address: SocketAddr) -> Result<Vec<Row>, DemoError> {
+async fn walk(address: SocketAddr, store: Arc<dyn Store>) -> Result<Vec<Row>, DemoError> {
     // Time stands still, so that no limit refills between two rows.
-    let gateway = Gateway::start(address, Clock::Standing).await?;
+    let gateway = Gateway::start(address, Clock::Standing, store).await?;
     let rows = walk::walk(&gateway).await;
     gateway.stop();
     Ok(rows)
 }
 
-async fn serve(address: SocketAddr, json: bool) -> Result<(), DemoError> {
-    let gateway = Gateway::start(address, Clock::System).await?;
+async fn serve(address: SocketAddr, store: Arc<dyn Store>, json: bool) -> Result<(), DemoError> {
+    let gateway = Gateway::start(address, Clock::System, store).await?;
     let text = if json { curl::json(&gateway) } else { curl::text(&gateway) };
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;

@@ -4,13 +4,15 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
+use tollgate::{AdminError, Refusal};
+
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  done: every scenario passed, the policy is good, the decision (whatever it is) was explained,
      every step of the demo went as documented
   1  no: a reply was not as expected, a policy has errors (with --strict also: warnings),
-     a step of the demo went otherwise
-  2  could not begin: wrong arguments, or input that cannot be read";
+     a step of the demo went otherwise, the store refused a change
+  2  could not begin: wrong arguments, input that cannot be read, or a store that fails";
 
 /// What a command that ran found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub(crate) enum Failure {
     OutputClosed,
     /// What is wrong and what to do.
     Said(String),
+    /// The store refused, and changed nothing.
+    Refused(Refusal),
 }
 
 impl Failure {
@@ -54,11 +58,30 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::OutputClosed => f.write_str("nobody reads the output"),
+            Failure::Said(message) => f.write_str(message),
+            Failure::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::OutputClosed,
             _ => Failure::Said(format!("cannot write: {error}")),
+        }
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Refused(refusal) => Failure::Refused(refusal),
+            AdminError::Store(error) => Failure::at("--store", error),
         }
     }
 }

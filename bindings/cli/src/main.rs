@@ -1,12 +1,17 @@
 //! The `tollgate` command.
 #![forbid(unsafe_code)]
 
+mod account;
 mod check;
 mod demo;
 mod exit;
 mod explain;
+mod maintain;
 mod policy;
+mod reservation;
 mod scenario;
+mod settings;
+mod store;
 mod table;
 mod token;
 
@@ -18,7 +23,8 @@ use clap::{Parser, Subcommand};
 
 use crate::exit::{Exit, Failure};
 
-/// Decide requests of a paid HTTP API: run scenarios, check policies, explain decisions, make tokens.
+/// Decide requests of a paid HTTP API: run scenarios, check policies, explain decisions, administer
+/// accounts, tokens and reservations.
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version, after_help = exit::HELP, arg_required_else_help = true)]
 struct Cli {
@@ -36,7 +42,13 @@ enum Command {
     #[command(after_help = exit::HELP)]
     Explain(Box<explain::Args>),
     #[command(after_help = exit::HELP)]
-    Token(token::Args),
+    Token(Box<token::Args>),
+    #[command(after_help = exit::HELP)]
+    Account(Box<account::Args>),
+    #[command(after_help = exit::HELP)]
+    Reservation(Box<reservation::Args>),
+    #[command(after_help = exit::HELP)]
+    Store(Box<maintain::Args>),
     /// Serve a small paid API on this machine, and show what the engine does for it.
     #[command(after_help = exit::HELP)]
     Demo(demo::DemoArgs),
@@ -50,6 +62,9 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, &mut stdout),
         Command::Explain(args) => explain::run(&args, &mut stdout),
         Command::Token(args) => token::run(&args, &mut stdout),
+        Command::Account(args) => account::run(&args, &mut stdout),
+        Command::Reservation(args) => reservation::run(&args, &mut stdout),
+        Command::Store(args) => maintain::run(&args, &mut stdout),
         Command::Demo(args) => {
             // Its tasks print too.
             drop(stdout);
@@ -62,6 +77,10 @@ fn main() -> ExitCode {
         // Whoever read the output has seen enough.
         Err(Failure::OutputClosed) => Exit::Yes.into(),
         Err(Failure::Said(message)) => failed(&message),
+        Err(Failure::Refused(refusal)) => {
+            let _ = writeln!(io::stderr(), "tollgate: {refusal}");
+            Exit::No.into()
+        }
     }
 }
 

@@ -16,23 +16,24 @@ use crate::table::write_table;
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
-    #[command(flatten)]
-    store: StoreArgs,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List an account's reservations by number: the open ones, and the finished ones that are still
-    /// kept. An orphan is one that is open though its lease has ended.
+    /// kept.
     List {
         account: String,
         /// Only those that are open
         #[arg(long)]
         open: bool,
-        /// Only those that are open though their lease has ended
+        /// Only those whose lease ended without a word of how the request did: still open, or ended by
+        /// their expiry rule with an idempotency key that stays in flight until it is resolved
         #[arg(long)]
         orphans: bool,
     },
@@ -76,8 +77,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Done {
             let mut all = admin.reservations(&account_id(account)?, now_ms)?;
             all.retain(|(_, reservation)| {
                 let is_open = reservation.state == ReservationState::Held;
-                let is_orphan = is_open && reservation.lease_until_ms <= now_ms;
-                (!open || is_open) && (!orphans || is_orphan)
+                (!open || is_open) && (!orphans || is_orphan(reservation, now_ms))
             });
             list(&all, now_ms, args.json, out)
         }
@@ -107,8 +107,21 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Done {
 }
 
 fn said(as_json: bool, report: &Value, text: &str, out: &mut dyn Write) -> Done {
-    if as_json { writeln!(out, "{report}")? } else { writeln!(out, "{text}")? }
+    if as_json {
+        writeln!(out, "{report}")?
+    } else {
+        writeln!(out, "{text}")?
+    }
     Ok(Exit::Yes)
+}
+
+fn is_orphan(reservation: &Reservation, now_ms: u64) -> bool {
+    match reservation.state {
+        ReservationState::Held => reservation.lease_until_ms <= now_ms,
+        ReservationState::Posted { by_expiry, .. } | ReservationState::Voided { by_expiry } => {
+            by_expiry && reservation.claim.is_some()
+        }
+    }
 }
 
 /// What became of a reservation, in a word, and what it posted.

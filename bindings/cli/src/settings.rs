@@ -17,7 +17,9 @@ pub(crate) fn money(amount: Amount) -> String {
 /// Why an argument is none.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingError {
-    #[error("give day=AMOUNT, month=AMOUNT or lifetime=AMOUNT, and `:shadow` behind it to only report")]
+    #[error(
+        "give day=AMOUNT, month=AMOUNT or lifetime=AMOUNT, and `:shadow` behind it to only report"
+    )]
     Cap,
     #[error("give LIMIT/MILLISECONDS, for instance 120/60000")]
     Quota,

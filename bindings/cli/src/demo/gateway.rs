@@ -8,10 +8,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tollgate::{
     AccountId, AccountIdError, AccountPatch, Admin, AdminError, Amount, Engine, LiveEngine,
-    MemoryStore, NetworkError, Period, PolicyErrors, SpendCap, TokenPatch, TokenQuota, TokenText,
+    NetworkError, Period, PolicyErrors, SpendCap, Store, TokenPatch, TokenQuota, TokenText,
     parse_network, preset,
 };
-use tollgate_tower::TollgateLayer;
+use tollgate_tower::{Blocking, TollgateLayer};
 
 use super::DemoError;
 use super::upstream::{self, Upstream};
@@ -72,7 +72,7 @@ pub(super) struct Gateway {
     pub address: SocketAddr,
     pub tokens: Tokens,
     pub upstream: Arc<Upstream>,
-    pub store: Arc<MemoryStore>,
+    pub store: Arc<dyn Store>,
     /// The account of all tokens but `poor`.
     pub account: AccountId,
     now: Now,
@@ -84,22 +84,25 @@ pub(super) const BALANCE: u64 = 10_000;
 type Now = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 impl Gateway {
-    pub(super) async fn start(address: SocketAddr, clock: Clock) -> Result<Gateway, DemoError> {
+    pub(super) async fn start(
+        address: SocketAddr,
+        clock: Clock,
+        store: Arc<dyn Store>,
+    ) -> Result<Gateway, DemoError> {
         let listen = |source| DemoError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
 
         let policy = preset("sms-gateway").ok_or(SetupError::NoPreset)?;
         let engine = Engine::new(policy.compile().map_err(SetupError::from)?);
-        let store = Arc::new(MemoryStore::default());
         let account = AccountId::new("acme").map_err(SetupError::from)?;
         let now = now(clock);
-        let tokens = set_up(&engine, &store, &account, now())?;
+        let tokens = set_up(&engine, &*store, &account, now())?;
         let live = Arc::new(LiveEngine::new(engine));
 
         let upstream = Arc::new(Upstream::new(Arc::clone(&store), Arc::clone(&now)));
         let layer_now = Arc::clone(&now);
-        let layer = TollgateLayer::builder(live, Arc::clone(&store))
+        let layer = TollgateLayer::builder(live, Arc::new(Blocking(Arc::clone(&store))))
             .clock(move || layer_now())
             .facts_with_body(upstream::facts)
             .max_request_body(64 << 10)
@@ -142,7 +145,7 @@ const SCOPES: [&str; 8] =
 
 fn set_up(
     engine: &Engine,
-    store: &MemoryStore,
+    store: &dyn Store,
     acme: &AccountId,
     now_ms: u64,
 ) -> Result<Tokens, SetupError> {

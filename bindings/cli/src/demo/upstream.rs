@@ -15,7 +15,7 @@ use http::request::Parts;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tollgate::{Admin, Amount, MemoryStore};
+use tollgate::{Admin, Amount, Store};
 use tollgate_tower::{Admitted, Facts};
 
 pub(super) const SMS_PRICE: u64 = 5;
@@ -51,7 +51,7 @@ type Now = Arc<dyn Fn() -> u64 + Send + Sync>;
 /// The API's state.
 pub(super) struct Upstream {
     sends: AtomicU64,
-    store: Arc<MemoryStore>,
+    store: Arc<dyn Store>,
     now: Now,
     /// One permit for each message `hold` that began.
     pub held: Semaphore,
@@ -60,7 +60,7 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    pub(super) fn new(store: Arc<MemoryStore>, now: Now) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, now: Now) -> Self {
         let (held, release) = (Semaphore::new(0), Semaphore::new(0));
         Upstream { sends: AtomicU64::new(0), store, now, held, release }
     }

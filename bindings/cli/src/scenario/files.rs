@@ -8,6 +8,7 @@ use serde::Serialize;
 use tollgate_scenario::{Runner, ScenarioReport, VectorFile};
 
 use crate::exit::{Done, Exit, Failure};
+use crate::store::Scratch;
 use crate::table::visible;
 
 #[derive(Serialize)]
@@ -24,7 +25,7 @@ struct FileEntry {
     scenarios: Vec<ScenarioReport>,
 }
 
-pub(crate) fn run(paths: &[PathBuf], json: bool, out: &mut dyn Write) -> Done {
+pub(crate) fn run(paths: &[PathBuf], backend: &Scratch, json: bool, out: &mut dyn Write) -> Done {
     let mut read = Vec::new();
     for file in listed(paths)? {
         let text = fs::read_to_string(&file).map_err(|error| Failure::at(file.display(), error))?;
@@ -34,7 +35,7 @@ pub(crate) fn run(paths: &[PathBuf], json: bool, out: &mut dyn Write) -> Done {
     }
     let mut report = Report { passed: 0, failed: 0, steps: 0, files: Vec::new() };
     for (file, vectors) in read {
-        let scenarios = vectors.run(Runner::in_memory).scenarios;
+        let scenarios = vectors.run(|| Runner::new(backend)).scenarios;
         if !json {
             write_file(out, &file, &scenarios)?;
         }

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::exit::{Done, Failure};
+use crate::store::ScratchArgs;
 
 /// Run scenarios: files, or steps from a pipe.
 ///
@@ -21,13 +22,16 @@ pub(crate) struct Args {
     /// Report in JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    store: ScratchArgs,
 }
 
 pub(crate) fn run(args: Args, out: &mut dyn Write) -> Done {
     let piped = args.paths.iter().filter(|path| path.as_os_str() == "-").count();
+    let backend = args.store.backend()?;
     match (piped, args.paths.len()) {
-        (0, _) => files::run(&args.paths, args.json, out),
-        (1, 1) => pipe::run(&mut io::stdin().lock(), out, &mut io::stderr()),
+        (0, _) => files::run(&args.paths, &backend, args.json, out),
+        (1, 1) => pipe::run(&backend, &mut io::stdin().lock(), out, &mut io::stderr()),
         _ => Err(Failure::new("`-` stands alone; run the files in a command of their own")),
     }
 }

@@ -3,15 +3,20 @@
 use std::io::{self, BufRead, Read, Write};
 
 use serde_json::Value;
-use tollgate_scenario::{Runner, StepError, UniqueKeys, check};
+use tollgate_scenario::{Backend, Runner, StepError, UniqueKeys, check};
 
 use crate::exit::{Done, Exit, Failure};
 
 /// The longest line that is read.
 const MAX_LINE_BYTES: u64 = 16 * 1024 * 1024;
 
-pub(crate) fn run(input: &mut dyn BufRead, out: &mut dyn Write, err: &mut dyn Write) -> Done {
-    let mut runner = Runner::in_memory();
+pub(crate) fn run(
+    backend: impl Backend,
+    input: &mut dyn BufRead,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Done {
+    let mut runner = Runner::new(backend);
     let mut as_expected = true;
     let mut number: u64 = 0;
     let mut line = Vec::new();
@@ -73,11 +78,13 @@ fn write_line(out: &mut dyn Write, reply: &Value) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use tollgate_scenario::MemoryBackend;
+
     use super::*;
 
     fn pipe(input: &[u8]) -> (Exit, Vec<Value>, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let exit = run(&mut &*input, &mut out, &mut err).unwrap();
+        let exit = run(MemoryBackend, &mut &*input, &mut out, &mut err).unwrap();
         let replies = String::from_utf8(out).unwrap();
         let replies = replies.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         (exit, replies, String::from_utf8(err).unwrap())

@@ -22,16 +22,20 @@ pub(crate) struct StoreArgs {
     /// lmdb:DIRECTORY, redis://HOST:PORT (rediss:// with TLS), or redis+cluster://HOST:PORT,HOST:PORT.
     /// Arguments can be seen by other users: a URL with a password belongs into the variable
     #[arg(long, value_name = "STORE", env = "TOLLGATE_STORE", hide_env_values = true)]
-    store: Location,
+    #[arg(global = true)]
+    store: Option<Location>,
     /// Unix milliseconds, in place of the system's clock
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", global = true)]
     now_ms: Option<u64>,
 }
 
 impl StoreArgs {
     /// The store, and what time it is.
     pub(crate) fn open(&self) -> Result<(Opened, u64), Failure> {
-        Ok((Opened::open(&self.store)?, self.now_ms()?))
+        let Some(store) = &self.store else {
+            return Err(Failure::new("which store? Name it with --store or in TOLLGATE_STORE"));
+        };
+        Ok((Opened::open(store)?, self.now_ms()?))
     }
 
     fn now_ms(&self) -> Result<u64, Failure> {
@@ -46,29 +50,6 @@ impl StoreArgs {
 fn system_now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The same, where a store is not always needed.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Store")]
-pub(crate) struct MaybeStoreArgs {
-    /// lmdb:DIRECTORY, redis://HOST:PORT (rediss:// with TLS), or redis+cluster://HOST:PORT,HOST:PORT.
-    /// Arguments can be seen by other users: a URL with a password belongs into the variable
-    #[arg(long, value_name = "STORE", env = "TOLLGATE_STORE", hide_env_values = true)]
-    store: Option<Location>,
-    /// Unix milliseconds, in place of the system's clock
-    #[arg(long, value_name = "MS")]
-    now_ms: Option<u64>,
-}
-
-impl MaybeStoreArgs {
-    /// The store, and what time it is.
-    pub(crate) fn open(&self) -> Result<(Opened, u64), Failure> {
-        let Some(store) = self.store.clone() else {
-            return Err(Failure::new("an account is in a store; name it with --store"));
-        };
-        StoreArgs { store, now_ms: self.now_ms }.open()
-    }
 }
 
 /// Which kind of store scenarios and the demo run on. They begin with an empty one of their own and

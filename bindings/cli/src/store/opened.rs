@@ -1,6 +1,6 @@
 //! A store that an operator works on.
 
-use tollgate::{AccountId, Admin, Store};
+use tollgate::{Admin, Store};
 use tollgate_lmdb::{LmdbOptions, LmdbStore, Statistics};
 use tollgate_redis::{RedisOptions, RedisStore};
 
@@ -36,14 +36,6 @@ impl Opened {
             Opened::Lmdb(store) => Admin::new(store),
             Opened::Redis(store) => Admin::new(store),
         }
-    }
-
-    /// The names of all accounts.
-    pub(crate) fn accounts(&self) -> Result<Vec<AccountId>, Failure> {
-        let names = match self {
-            Opened::Lmdb(store) => store.account_ids(),
-        };
-        names.map_err(|error| Failure::at("--store", error))
     }
 
     /// The store as LMDB's, for what only that can do.

@@ -25,9 +25,15 @@ pub(crate) struct Scratch {
 enum Kind {
     Memory,
     /// Below a directory, each in one of its own, which goes with the next one or with this.
-    Lmdb { below: PathBuf, current: Mutex<Option<TempDir>> },
+    Lmdb {
+        below: PathBuf,
+        current: Mutex<Option<TempDir>>,
+    },
     /// Each behind a prefix of its own, whose keys go likewise.
-    Redis { options: Box<RedisOptions>, current: Mutex<Option<RedisScratch>> },
+    Redis {
+        options: Box<RedisOptions>,
+        current: Mutex<Option<RedisScratch>>,
+    },
 }
 
 impl Scratch {
@@ -49,7 +55,8 @@ impl Scratch {
         };
         let limits = limits.map(|LimitsLocation(path)| path.clone());
         if let Some(path) = limits.as_ref().filter(|path| path.exists()) {
-            let message = "the file is there already; give one that is not, it is removed in the end";
+            let message =
+                "the file is there already; give one that is not, it is removed in the end";
             return Err(Failure::at(path.display(), message));
         }
         Ok(Scratch { kind, limits })

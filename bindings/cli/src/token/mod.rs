@@ -1,16 +1,19 @@
-//! `tollgate token`: new tokens, and their digests.
+//! `tollgate token`: new tokens, their digests, and the tokens of a store.
 
-use std::fs;
-use std::io::{self, Read, Write};
+mod secret;
+mod stored;
+
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::json;
-use tollgate::{Pepper, TokenFormat, TokenText, digest};
 
 use crate::exit::{Done, Exit, Failure};
+use crate::store::StoreArgs;
+use secret::{Given, new_token, pepper};
 
-/// Make tokens, and the digests under which a store keeps them.
+/// Make tokens and their digests; issue, rotate, revoke and list those of a store.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -19,17 +22,50 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a new token out of 32 bytes of the system's entropy. It is shown this once: store the digest,
-    /// and give the token to whom it is for.
-    New(Options),
+    /// Make a new token out of 32 bytes of the system's entropy. It is shown this once. With --account
+    /// a store takes it; without, put the digest into one yourself.
+    New {
+        #[command(flatten)]
+        options: Options,
+        #[command(flatten)]
+        issue: stored::Issue,
+    },
     /// Read a token from standard input and print its digest. Tokens are never arguments, as other users
     /// of the machine can see those.
     Digest {
-        /// The token is of another system, and not one that tollgate made
-        #[arg(long)]
-        opaque: bool,
+        #[command(flatten)]
+        given: Given,
         #[command(flatten)]
         options: Options,
+    },
+    /// Revoke a token for good, at once.
+    Revoke {
+        #[command(flatten)]
+        given: Given,
+        #[command(flatten)]
+        options: Options,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Put a new token in the place of one, which still works for a while. The new one is shown this once.
+    Rotate {
+        #[command(flatten)]
+        given: Given,
+        /// How long the old one still works, in milliseconds
+        #[arg(long, value_name = "MS", default_value_t = 86_400_000)]
+        grace_ms: u64,
+        #[command(flatten)]
+        options: Options,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// List an account's tokens, by digest.
+    List {
+        account: String,
+        #[command(flatten)]
+        options: Options,
+        #[command(flatten)]
+        store: StoreArgs,
     },
 }
 
@@ -43,26 +79,46 @@ struct Options {
     json: bool,
 }
 
-/// No token is longer, nor a file that may hold a pepper.
-const MAX_BYTES: u64 = 1024;
-
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Done {
     match &args.command {
-        Command::New(options) => new(options, out)?,
-        Command::Digest { opaque, options } => digest_of_stdin(*opaque, options, out)?,
+        Command::New { issue, options } => {
+            let (token, digest) = new_token(pepper(options.pepper_file.as_deref())?.as_ref())?;
+            issue.put(&digest)?;
+            show_new(&token, &digest, options.json, out)?;
+        }
+        Command::Digest { given, options } => {
+            let digest = given.digest(pepper(options.pepper_file.as_deref())?.as_ref())?;
+            show_digest(&digest, options.json, out)?;
+        }
+        Command::Revoke { given, store, options } => {
+            let digest = given.digest(pepper(options.pepper_file.as_deref())?.as_ref())?;
+            let (store, now_ms) = store.open()?;
+            store.admin().revoke_token(&digest, now_ms)?;
+            show_digest(&digest, options.json, out)?;
+        }
+        Command::Rotate { given, grace_ms, store, options } => {
+            let pepper = pepper(options.pepper_file.as_deref())?;
+            let old = given.digest(pepper.as_ref())?;
+            let (store, now_ms) = store.open()?;
+            let (token, new) = new_token(pepper.as_ref())?;
+            store.admin().rotate_token(&old, &new, *grace_ms, now_ms)?;
+            show_new(&token, &new, options.json, out)?;
+        }
+        Command::List { account, store, options } => {
+            stored::list(account, store, options.json, out)?;
+        }
     }
     Ok(Exit::Yes)
 }
 
-fn new(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
-    let pepper = pepper(options)?;
-    let mut entropy = [0; 32];
-    getrandom::fill(&mut entropy)
-        .map_err(|error| Failure::new(format!("the system gives no entropy: {error}")))?;
-    let token = TokenText::generate(&entropy);
-    let digest = digest(token.expose().as_bytes(), pepper.as_ref()).to_string();
-    if options.json {
-        let made = json!({ "token": token.expose(), "digest": digest });
+fn show_new(
+    token: &tollgate::TokenText,
+    digest: &tollgate::TokenDigest,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    if as_json {
+        let made = json!({ "token": token.expose(), "digest": digest.to_string() });
         serde_json::to_writer(&mut *out, &made)?;
         writeln!(out)?;
     } else {
@@ -71,37 +127,16 @@ fn new(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
-fn digest_of_stdin(opaque: bool, options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
-    let pepper = pepper(options)?;
-    let mut text = String::new();
-    io::stdin()
-        .lock()
-        .take(MAX_BYTES)
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::at("standard input", error))?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    let text = text.strip_suffix('\r').unwrap_or(text);
-    let format = if opaque { TokenFormat::Opaque } else { TokenFormat::Native };
-    let token = TokenText::parse(format, text).map_err(|error| {
-        let hint = if opaque { "" } else { " (here: --opaque)" };
-        Failure::at("standard input", format!("{error}{hint}"))
-    })?;
-    let digest = digest(token.expose().as_bytes(), pepper.as_ref()).to_string();
-    if options.json {
-        serde_json::to_writer(&mut *out, &json!({ "digest": digest }))?;
+fn show_digest(
+    digest: &tollgate::TokenDigest,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    if as_json {
+        serde_json::to_writer(&mut *out, &json!({ "digest": digest.to_string() }))?;
         writeln!(out)?;
     } else {
         writeln!(out, "{digest}")?;
     }
     Ok(())
-}
-
-fn pepper(options: &Options) -> Result<Option<Pepper>, Failure> {
-    let Some(file) = &options.pepper_file else { return Ok(None) };
-    let fail = |error: &dyn std::fmt::Display| Failure::at(file.display(), error);
-    let mut key = Vec::new();
-    fs::File::open(file)
-        .and_then(|opened| opened.take(MAX_BYTES).read_to_end(&mut key))
-        .map_err(|error| fail(&error))?;
-    Pepper::new(&key).map(Some).map_err(|error| fail(&error))
 }

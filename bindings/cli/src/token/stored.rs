@@ -7,7 +7,7 @@ use tollgate::{Token, TokenDigest, TokenPatch};
 
 use crate::exit::Failure;
 use crate::settings::{Cap, Network, OwnQuota, account_id};
-use crate::store::{MaybeStoreArgs, StoreArgs};
+use crate::store::StoreArgs;
 use crate::table::write_table;
 
 /// To whom a new token is given, and what it may do.
@@ -33,7 +33,7 @@ pub(super) struct Issue {
     #[arg(long, value_name = "MS", requires = "account")]
     expires_ms: Option<u64>,
     #[command(flatten)]
-    store: MaybeStoreArgs,
+    store: StoreArgs,
 }
 
 impl Issue {

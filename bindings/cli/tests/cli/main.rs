@@ -5,4 +5,5 @@ mod check;
 mod common;
 mod explain;
 mod scenario;
+mod stores;
 mod token;
