@@ -1,43 +1,41 @@
-//! The bars, as ratios of one run: see the design's chapter on speed.
+//! Bars: what is measured, how much it may be, and whether it is.
 
 use serde::Serialize;
 
-use crate::estimates::{Estimates, speed_up};
-use crate::footprint::Footprint;
-
 /// One bar; its JSON is one line of `cargo xtask bench --json`.
 #[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Bar {
-    pub(crate) name: &'static str,
+pub struct Bar {
+    /// Its name, for ever.
+    pub name: &'static str,
     /// Rounded to three decimals.
-    pub(crate) value: f64,
-    pub(crate) bar: f64,
-    pub(crate) holds: bool,
+    pub value: f64,
+    /// The bar.
+    pub bar: f64,
+    /// Whether the value holds it.
+    pub holds: bool,
 }
 
 impl Bar {
-    /// All of them.
-    pub(crate) fn all([small, large]: &[Estimates; 2], footprint: &Footprint) -> [Bar; 6] {
-        let threads = speed_up(small.threads).min(speed_up(large.threads));
-        [
-            Bar::at_most("get_1k_vs_floor", small.get.tollgate / small.get.floor, 1.5),
-            Bar::at_most("get_1m_vs_composed", large.get.tollgate / large.get.composed, 0.45),
-            Bar::at_most("post_1k_vs_composed", small.tollgate_cycle / small.composed_claim, 1.0),
-            Bar::at_least("threads_2_vs_1", threads, 1.8),
-            Bar::at_most("bytes_per_token_1m", footprint.tollgate_bytes, 256.0),
-            Bar::at_most("allocations_get", footprint.tollgate_get, 0.0),
-        ]
-    }
-
-    fn at_most(name: &'static str, value: f64, bar: f64) -> Bar {
+    /// A value that may be as much as `bar`.
+    #[must_use]
+    pub fn at_most(name: &'static str, value: f64, bar: f64) -> Bar {
         // A single allocation in many decisions is not rounded away.
         let value = if bar == 0.0 { value } else { rounded(value) };
         Bar { name, value, bar, holds: value <= bar }
     }
 
-    fn at_least(name: &'static str, value: f64, bar: f64) -> Bar {
+    /// A value that must be as much as `bar`.
+    #[must_use]
+    pub fn at_least(name: &'static str, value: f64, bar: f64) -> Bar {
         let value = rounded(value);
         Bar { name, value, bar, holds: value >= bar }
+    }
+
+    /// Its line in a table.
+    #[must_use]
+    pub fn cells(&self) -> [String; 3] {
+        let holds = if self.holds { "holds" } else { "MISSED" };
+        [self.value.to_string(), self.bar.to_string(), holds.to_owned()]
     }
 }
 

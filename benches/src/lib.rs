@@ -21,12 +21,14 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)] // same
 #![allow(clippy::cast_possible_truncation)] // numbers of tokens
 
+mod bars;
 mod clock;
 mod composed;
 mod engine;
 mod floor;
 mod requests;
 
+pub use bars::Bar;
 pub use clock::SimulatedClock;
 pub use composed::Composed;
 pub use engine::Tollgate;

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Something that failed, with what to do about it.
 #[derive(Debug)]
@@ -81,6 +81,13 @@ impl Run {
     pub(crate) fn output(mut self) -> Result<(bool, String), Failure> {
         announce(&self.line);
         self.quiet_output().map(|(ok, out, err)| (ok, out + &err))
+    }
+
+    /// Runs it and gives its standard output; what it prints to the other stream is shown at once.
+    pub(crate) fn shown(mut self) -> Result<String, Failure> {
+        announce(&self.line);
+        self.command.stderr(Stdio::inherit());
+        self.read()
     }
 
     /// Runs it without a word, and gives its standard output.

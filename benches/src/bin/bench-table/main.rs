@@ -13,7 +13,6 @@ mod table;
 
 use std::process::ExitCode;
 
-use bars::Bar;
 use estimates::Estimates;
 use footprint::Footprint;
 
@@ -35,7 +34,7 @@ fn main() -> ExitCode {
 fn print(json: bool) -> Result<(), String> {
     let times = [Estimates::read("1k")?, Estimates::read("1m")?];
     let footprint = Footprint::measure()?;
-    let bars = Bar::all(&times, &footprint);
+    let bars = bars::all(&times, &footprint);
     println!("{}", table::text(&times, &footprint, &bars));
     if json {
         for bar in &bars {

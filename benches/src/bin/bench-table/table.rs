@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::bars::Bar;
+use tollgate_bench::Bar;
+
 use crate::estimates::{Contenders, Estimates, speed_up};
 use crate::footprint::Footprint;
 
@@ -49,9 +50,9 @@ fn write(
 
     writeln!(out, "\nBars")?;
     row(out, "", ["value", "bar", "", "", ""])?;
-    for Bar { name, value, bar, holds } in bars {
-        let holds = if *holds { "holds" } else { "MISSED" };
-        row(out, name, [&value.to_string(), &bar.to_string(), holds, "", ""])?;
+    for bar in bars {
+        let [value, at, holds] = bar.cells();
+        row(out, bar.name, [&value, &at, &holds, "", ""])?;
     }
     Ok(())
 }
