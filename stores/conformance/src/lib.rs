@@ -1,4 +1,4 @@
-//! The behaviour that every tollgate store must show.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
