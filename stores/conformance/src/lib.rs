@@ -1,4 +1,4 @@
-//! The behaviour that every tollgate store must show.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ mod vectors;
 pub mod world;
 
 pub use answer::{Admitted, Answer, Known, Verdict, name_of};
-pub use differential::{ModelBackend, random_stories, replay};
+pub use differential::{ModelBackend, answers, random_stories, replay};
 pub use faults::{FAULTS, Fault, Kind, Plan};
 pub use faulty::{Delay, FaultyAsyncStore, FaultyStore};
 pub use faulty_records::FaultyRecords;

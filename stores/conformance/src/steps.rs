@@ -237,7 +237,7 @@ fn clock() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (1..30_i64).prop_map(Step::Clock),
         4 => (100..2_500_i64).prop_map(Step::Clock),
-        2 => select(vec![5_000_i64, 5_001, 30_000, 60_000, 300_000, 3_600_000]).prop_map(Step::Clock),
+        1 => select(vec![5_000_i64, 5_001, 30_000, 60_000, 300_000, 3_600_000]).prop_map(Step::Clock),
         2 => (-3_000..0_i64).prop_map(Step::Clock),
         1 => (-55_000..0_i64).prop_map(Step::Clock),
         1 => (0..32_u64, select(vec![-1_i64, 0, 1, 500]))
@@ -282,11 +282,11 @@ fn end() -> impl Strategy<Value = End> {
 }
 
 fn key() -> impl Strategy<Value = Key> {
-    let retention_ms = select(vec![1_u64, 3_000, 60_000, DAY_MS]);
+    let retention_ms = select(vec![DAY_MS, DAY_MS, DAY_MS, DAY_MS, 60_000, 3_000, 1]);
     prop_oneof![
         8 => Just(Key::Absent),
         1 => Just(Key::Invalid),
-        8 => (0..4_u64, prop_oneof![6 => Just(0_u64), 1 => Just(1)], any::<bool>(), retention_ms)
+        8 => (0..3_u64, prop_oneof![6 => Just(0_u64), 1 => Just(1)], any::<bool>(), retention_ms)
             .prop_map(|(key, body, rerun, retention_ms)| Key::Of { key, body, rerun, retention_ms }),
     ]
 }
@@ -307,14 +307,20 @@ fn asked() -> impl Strategy<Value = Step> {
     ];
     let money = (
         prop::option::weighted(0.6, prop_oneof![30 => 1..30_u64, 1 => Just(u64::MAX)]),
-        select(vec![0_u64, 1, 1_000, 5_000, 300_000]),
+        select(vec![300_000_u64, 300_000, 300_000, 300_000, 5_000, 5_000, 1_000, 1, 0]),
         select(vec![OnExpiry::Void, OnExpiry::Settle, OnExpiry::Hold]),
-        select(vec![0_u64, 1_000, 30_000, 604_800_000]),
+        select(vec![604_800_000_u64, 604_800_000, 604_800_000, 604_800_000, 30_000, 1_000, 0]),
     );
     let all: Vec<usize> = (0..limits().len()).collect();
     (
-        (0..TOKENS, prop::bool::weighted(0.2), mode, places(all), key()),
-        (prop::option::weighted(0.15, 0..2_u8), prop::bool::weighted(0.06)),
+        (
+            prop_oneof![3 => Just(0_u64), 3 => Just(1), 3 => 0..TOKENS],
+            prop::bool::weighted(0.2),
+            mode,
+            places(all),
+            key(),
+        ),
+        (prop::option::weighted(0.1, 0..2_u8), prop::bool::weighted(0.04)),
         money,
         (
             prop::option::weighted(0.9, 0..3_u64),
@@ -344,6 +350,11 @@ fn asked() -> impl Strategy<Value = Step> {
                 by_name,
             }))
         })
+}
+
+/// One of the latest reservations.
+fn which() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => Just(0_usize), 3 => 1..3_usize, 1 => 3..8_usize]
 }
 
 fn put_account() -> impl Strategy<Value = Step> {
@@ -389,14 +400,14 @@ fn put_token() -> impl Strategy<Value = Step> {
 pub fn step() -> impl Strategy<Value = Step> {
     let account = || 0..ACCOUNTS;
     prop_oneof![
-        20 => clock(),
-        40 => asked(),
+        14 => clock(),
+        50 => asked(),
         6 => (0..TOKENS, any::<bool>(), prop::option::of(places(WITHOUT_SOURCE.to_vec())))
             .prop_map(|(token, other_scopes, plain)| Step::LookUp { token, other_scopes, plain }),
-        16 => (0..8_usize, end(), any::<bool>())
+        20 => (which(), end(), any::<bool>())
             .prop_map(|(which, end, by_name)| Step::Settle { which, end, by_name }),
-        4 => (0..8_usize, end()).prop_map(|(which, end)| Step::Resolve { which, end }),
-        5 => (0..8_usize, 0..8_u64, 0..3_u8, any::<bool>()).prop_map(
+        4 => (which(), end()).prop_map(|(which, end)| Step::Resolve { which, end }),
+        8 => (which(), 0..8_u64, 0..2_u8, any::<bool>()).prop_map(
             |(which, amount, reference, by_name)| Step::Refund { which, amount, reference, by_name }),
         4 => (account(), amount()).prop_map(|(account, amount)| Step::Deposit { account, amount }),
         3 => put_account(),
@@ -415,7 +426,7 @@ pub fn step() -> impl Strategy<Value = Step> {
 
 /// A random story: every account and most tokens are there at its start.
 pub fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), 1..most)
+    prop::collection::vec(step(), 1.max(most / 5)..most)
 }
 
 /// What a story begins with.
