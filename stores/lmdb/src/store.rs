@@ -18,6 +18,7 @@ use crate::environment;
 use crate::error::{Fault, LmdbError, unavailable};
 use crate::flush::Flusher;
 use crate::format::{self, FORMAT, Found};
+use crate::operate::{DATA_FILE, reserve_lock_file};
 use crate::options::{LmdbOptions, SyncPolicy};
 use crate::owned::Owned;
 use crate::sweep::{SMALLEST_STEP, STEP, Swept};
@@ -56,6 +57,9 @@ impl LmdbStore {
     pub fn open(path: impl AsRef<Path>, options: &LmdbOptions) -> Result<Self, LmdbError> {
         let path = path.as_ref();
         check_directory(path, options.read_only)?;
+        if !options.read_only {
+            reserve_lock_file(path, options.max_readers)?;
+        }
         let env = environment::open(path, options)?;
         let lmdb = |error| LmdbError::of(error, "open", path);
         // A process that was killed leaves its readers behind, and they hold on to old pages.
@@ -274,7 +278,7 @@ fn check_directory(path: &Path, read_only: bool) -> Result<(), LmdbError> {
         }
         Err(source) => return Err(LmdbError::Io { doing: "open", path: named, source }),
     }
-    if read_only && !path.join(crate::operate::DATA_FILE).exists() {
+    if read_only && !path.join(DATA_FILE).exists() {
         return Err(LmdbError::NoStore { path: named });
     }
     Ok(())
