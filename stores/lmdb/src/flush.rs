@@ -73,3 +73,45 @@ impl Drop for Flusher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{LmdbOptions, SyncPolicy};
+
+    fn start(directory: &TempDir, every_ms: u64) -> Flusher {
+        let sync = SyncPolicy::IntervalMs(every_ms);
+        let options = LmdbOptions { sync, ..LmdbOptions::default() };
+        Flusher::start(crate::environment::open(directory.path(), &options).unwrap(), every_ms)
+            .unwrap()
+    }
+
+    #[test]
+    fn it_syncs_after_a_while() {
+        let directory = TempDir::new().unwrap();
+        let flusher = start(&directory, 5);
+        flusher.committed();
+        let started = Instant::now();
+        while flusher.shared.dirty.load(Ordering::Acquire) {
+            assert!(started.elapsed() < Duration::from_secs(20), "it never syncs");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!flusher.failed());
+    }
+
+    #[test]
+    fn it_syncs_at_the_end_and_does_not_wait_for_it() {
+        let directory = TempDir::new().unwrap();
+        let flusher = start(&directory, 3_600_000);
+        flusher.committed();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(flusher.shared.dirty.load(Ordering::Acquire), "it does not sync every time");
+        let shared = Arc::clone(&flusher.shared);
+        drop(flusher);
+        assert!(!shared.dirty.load(Ordering::Acquire));
+    }
+}

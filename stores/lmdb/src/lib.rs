@@ -11,6 +11,8 @@ mod operate;
 mod options;
 mod owned;
 mod record;
+mod records;
+mod response;
 #[cfg(feature = "scenario")]
 mod scenario;
 mod store;

@@ -1,17 +1,18 @@
 //! What operators do with the file: copy it, look at it, list what is in it.
 
 use std::fs;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use heed::{AnyTls, CompactionOption, RoTxn};
-use tollgate::{AccountId, StoreError};
+use tollgate::StoreError;
 
 use crate::error::{Fault, LmdbError, corrupt};
 use crate::format::FORMAT;
 use crate::key;
 use crate::record::Totals;
 use crate::store::LmdbStore;
-use crate::view::{View, read};
+use crate::view::read;
 
 /// The file that LMDB keeps in a store's directory.
 pub(crate) const DATA_FILE: &str = "data.mdb";
@@ -70,12 +71,21 @@ impl LmdbStore {
         }
         let partial = to.join("data.mdb.partial");
         let written = self.copy_to(&partial, compact).and_then(|()| {
-            // A hard link, and not a new name: it does not replace a backup that came meanwhile.
-            fs::hard_link(&partial, &file).map_err(failed)
+            // Does not replace a backup that came meanwhile, as a new name would.
+            match fs::hard_link(&partial, &file) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    Err(LmdbError::BackupExists { path: to.to_path_buf() })
+                }
+                Err(_) => fs::rename(&partial, &file).map_err(failed), // a file system without links
+                Ok(()) => Ok(()),
+            }
         });
-        let removed = fs::remove_file(&partial).map_err(failed);
+        let removed = fs::remove_file(&partial);
         written?;
-        removed?;
+        match removed {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
         sync_directory(to).map_err(failed)
     }
 
@@ -129,29 +139,37 @@ impl LmdbStore {
             commits: self.commits.load(std::sync::atomic::Ordering::Relaxed),
         })
     }
-
-    /// The names of all accounts, sorted by their bytes.
-    ///
-    /// # Errors
-    /// [`StoreError`] when they cannot be read.
-    pub fn account_ids(&self) -> Result<Vec<AccountId>, StoreError> {
-        Ok(self.read_account_ids()?)
-    }
-
-    fn read_account_ids(&self) -> Result<Vec<AccountId>, Fault> {
-        let reading = self.reading()?;
-        let view = View::read(&reading, &self.shared, 0);
-        let all = view.all::<u32>(&key::name(""), "an account's name")?;
-        let names = all.into_iter().map(|(key, _)| {
-            let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
-            name.and_then(|name| AccountId::new(name).ok())
-        });
-        names.collect::<Option<Vec<_>>>().ok_or_else(|| corrupt("an account's name"))
-    }
 }
 
 fn wide(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// Writes LMDB's lock file in full before LMDB makes one with holes in it. It is mapped for writing, so
+/// where a hole cannot be filled because the disk is full, the process would be killed by a signal. The
+/// file comes under its name at once, whole and empty, which LMDB takes for one to be set up.
+pub(crate) fn reserve_lock_file(path: &Path, max_readers: u32) -> Result<(), LmdbError> {
+    let name = path.join("lock.mdb");
+    if name.exists() {
+        return Ok(());
+    }
+    let partial = path.join(format!("lock.mdb.{}.partial", std::process::id()));
+    let mut open = fs::OpenOptions::new();
+    open.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+    let Ok(mut file) = open.open(&partial) else {
+        return Ok(()); // what keeps this one from being written, LMDB will say of its own
+    };
+    // A line of the cache for each reader, and three for the rest.
+    let bytes = usize::try_from(max_readers).unwrap_or(0).saturating_add(2).saturating_mul(64);
+    let written = file.write_all(&vec![0; bytes]);
+    if written.is_ok() {
+        // Another process may have been quicker, or there are no links: then it is LMDB's own.
+        let _ = fs::hard_link(&partial, &name);
+    }
+    let _ = fs::remove_file(&partial);
+    written.map_err(|source| LmdbError::Io { doing: "write", path: name, source })
 }
 
 /// So that the file's name outlives a loss of power too.

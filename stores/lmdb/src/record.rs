@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tollgate::{AccountId, AccountSettings, Cell, Claim, Reservation, Wallet};
 
 use crate::error::{Fault, corrupt};
+use crate::response::ClaimRecord;
 
 /// Of every record. Another one would come with another format of the store.
 const VERSION: u8 = 1;
@@ -46,6 +47,7 @@ pub(crate) struct Purse {
 /// that list only when the entry comes up. [`NEVER_MS`](tollgate::transition::NEVER_MS): it has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DueClaim {
+    #[serde(with = "ClaimRecord")]
     pub(crate) claim: Claim,
     pub(crate) due_ms: u64,
     pub(crate) noted_ms: u64,

@@ -18,6 +18,7 @@ use crate::environment;
 use crate::error::{Fault, LmdbError, unavailable};
 use crate::flush::Flusher;
 use crate::format::{self, FORMAT, Found};
+use crate::operate::{DATA_FILE, reserve_lock_file};
 use crate::options::{LmdbOptions, SyncPolicy};
 use crate::owned::Owned;
 use crate::sweep::{SMALLEST_STEP, STEP, Swept};
@@ -56,6 +57,9 @@ impl LmdbStore {
     pub fn open(path: impl AsRef<Path>, options: &LmdbOptions) -> Result<Self, LmdbError> {
         let path = path.as_ref();
         check_directory(path, options.read_only)?;
+        if !options.read_only {
+            reserve_lock_file(path, options.max_readers)?;
+        }
         let env = environment::open(path, options)?;
         let lmdb = |error| LmdbError::of(error, "open", path);
         // A process that was killed leaves its readers behind, and they hold on to old pages.
@@ -201,7 +205,13 @@ impl Transactions for LmdbStore {
 impl Store for LmdbStore {
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
         match command {
-            Command::Lookup(lookup) => self.look_up(lookup, now_ms).map(Outcome::LookedUp),
+            Command::Lookup(lookup) => {
+                self.read(&Command::Lookup(Lookup { plain: None, ..*lookup }), now_ms)
+            }
+            // Nothing but the revision is compared: no need to wait for a writer.
+            Command::Admit(admit) if admit.limits.is_empty() && admit.asks_limits_only() => {
+                self.read(&Command::Admit(Admit { mode: Mode::Peek, ..*admit }), now_ms)
+            }
             Command::Administer(Administration::Expire) if now_ms > MAX_NOW_MS => {
                 Ok(Outcome::Refused(Refusal::ClockOutOfRange))
             }
@@ -217,7 +227,7 @@ impl Store for LmdbStore {
     /// Leaves [`LookedUp::admission`] out: [`Command::Admit`] follows. So the many requests that end at
     /// their token, network or scope never wait for a writer.
     fn look_up(&self, lookup: &Lookup<'_>, now_ms: u64) -> Result<LookedUp, StoreError> {
-        match self.read(&Command::Lookup(Lookup { plain: None, ..*lookup }), now_ms)? {
+        match self.perform(&Command::Lookup(*lookup), now_ms)? {
             Outcome::LookedUp(found) => Ok(found),
             _ => Err(StoreError::WrongOutcome),
         }
@@ -275,7 +285,7 @@ fn check_directory(path: &Path, read_only: bool) -> Result<(), LmdbError> {
         }
         Err(source) => return Err(LmdbError::Io { doing: "open", path: named, source }),
     }
-    if read_only && !path.join(crate::operate::DATA_FILE).exists() {
+    if read_only && !path.join(DATA_FILE).exists() {
         return Err(LmdbError::NoStore { path: named });
     }
     Ok(())

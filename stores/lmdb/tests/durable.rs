@@ -191,7 +191,7 @@ fn administration_at_once_is_done_as_it_was_asked() {
         assert_eq!(tokens[1].1.ancestor, Some(digest(part * 10)));
         assert_eq!(tokens[0].1.expires_ms, Some(NOW_MS + 5));
     }
-    let mut names = store.account_ids().unwrap();
+    let mut names = Admin::new(&store).accounts(None, usize::MAX, NOW_MS).unwrap();
     names.sort_unstable();
     assert_eq!(names.len(), 24);
     assert_eq!(names[0], id("account-0"));
@@ -216,7 +216,7 @@ fn a_backup_is_a_store() {
         assert!(copy.verify().unwrap() > 300);
         // The two are apart.
         put_account(&copy, "new", 1);
-        assert_eq!(store.account_ids().unwrap(), [id("acme")]);
+        assert_eq!(Admin::new(&store).accounts(None, usize::MAX, NOW_MS).unwrap(), [id("acme")]);
         let statistics = copy.statistics().unwrap();
         assert_eq!(
             (statistics.accounts, statistics.claims, statistics.reservations),

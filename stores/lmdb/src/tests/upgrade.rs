@@ -1,10 +1,15 @@
 use serde::Serialize;
 use tempfile::TempDir;
-use tollgate::{Admin, Idempotency, StoreError, Wallet};
+use tollgate::{
+    AccountRef, Admin, Amount, Cell, CellKey, Command, Finish, FixedCell, GcraCell, Idempotency,
+    LimitId, Settle, SlidingCell, Store, StoreError, StoredResponse, Wallet,
+};
 
 use super::{LEASE_MS, NOW_MS, charge, id, money, open, put_account, put_raw, raw};
+use crate::combine::Transactions;
 use crate::error::LmdbError;
 use crate::format::FORMAT;
+use crate::view::View;
 use crate::{LmdbOptions, LmdbStore, key};
 
 /// A record as format 1 wrote it, in code of its own: a version, postcard, CRC-32 over key and both.
@@ -136,11 +141,42 @@ fn the_present_format_is_this() {
     let store = open(&directory);
     put_account(&store, "acme", 1_000);
     super::put_token(&store, 1, "acme");
-    charge(&store, 0, 300, &super::damage::with_key(2)).unwrap();
+    let reservation = charge(&store, 0, 300, &super::damage::with_key(2)).unwrap();
+    let response = StoredResponse {
+        status: 201,
+        headers: Box::new([("content-type".into(), b"text/plain"[..].into())]),
+        body: Some(b"hello"[..].into()),
+    };
+    let finish = Finish::Settle { amount: Some(Amount(200)), response: Some(response.into()) };
+    let account = &AccountRef::Slot(0);
+    let settle = Command::Settle(Settle { account, reservation, finish: &finish });
+    store.perform(&settle, NOW_MS).unwrap();
+    Admin::new(&store).refund(account, reservation, Amount(7), "r-1", NOW_MS).unwrap();
+    let cell = CellKey { limit: LimitId(9), partition: [8; 32] };
+    for cell_kind in [
+        Cell::Gcra(GcraCell { tat_ns: 1 << 60 }),
+        Cell::FixedWindow(FixedCell { start_ms: 1 << 40, used: 300 }),
+        Cell::SlidingWindow(SlidingCell { part_ms: 1_000, newest: 1 << 30, counts: [3; 17] }),
+    ] {
+        let key = CellKey { limit: LimitId(cell.limit.0 + kind_of(&cell_kind)), ..cell };
+        store
+            .transact(&mut |writing| {
+                View::write(writing, &store.shared, NOW_MS).put_cell(&key, &cell_kind, NOW_MS)
+            })
+            .unwrap();
+    }
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut text = String::new();
     for (key, bytes) in raw(&store) {
         text += &format!("{} {}\n", hex(&key), hex(&bytes));
     }
     assert_eq!(text, include_str!("format_2.txt"));
+}
+
+fn kind_of(cell: &Cell) -> u64 {
+    match cell {
+        Cell::Gcra(_) => 0,
+        Cell::FixedWindow(_) => 1,
+        _ => 2,
+    }
 }

@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod crash;
+mod disk_full;
 mod driver;
 mod race;
 
@@ -37,13 +38,15 @@ fn main() {
         let argument = env::var(ARGUMENT).unwrap();
         match role.as_str() {
             "race" => race::part(&directory),
+            "disk_full" => disk_full::part(&directory),
             "driver" => driver::run(&directory, &argument),
             other => panic!("no role {other}"),
         }
         return;
     }
-    let tests: [(&str, fn()); 2] = [
+    let tests: [(&str, fn()); 3] = [
         ("two_processes_never_overshoot", race::two_processes_never_overshoot),
+        ("a_full_disk_loses_nothing", disk_full::a_full_disk_loses_nothing),
         ("a_killed_process_loses_nothing_it_was_told", crash::a_killed_process_loses_nothing),
     ];
     let filter = env::args().skip(1).find(|argument| !argument.starts_with('-'));
