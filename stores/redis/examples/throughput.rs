@@ -58,13 +58,13 @@ impl World {
     /// Decides one request and, where it went through with something to settle, settles it.
     fn ask(&self, token: usize, key: Option<&str>) -> Result<(), Failure> {
         let bearer = format!("Bearer token-{token}");
-        let mut headers = vec![("authorization", bearer.as_str())];
-        let (mut method, mut target) = (&b"GET"[..], &b"/a"[..]);
-        if let Some(key) = key {
-            headers.push(("idempotency-key", key));
-            (method, target) = (b"POST", b"/b");
-        }
-        let request = Request::new(method, target, now_ms()).with_headers(&headers[..]);
+        let name = if key.is_some() { "idempotency-key" } else { "x-other" };
+        let headers = [("authorization", bearer.as_str()), (name, key.unwrap_or_default())];
+        let (method, target) = match key {
+            Some(_) => (&b"POST"[..], &b"/b"[..]),
+            None => (&b"GET"[..], &b"/a"[..]),
+        };
+        let request = Request::new(method, target, now_ms()).with_headers(&headers);
         let decision = self.engine.decide(&self.store, &request);
         if decision.status() != Status::Allowed {
             return Err(format!("{:?}", decision.status()).into());

@@ -1,5 +1,6 @@
 //! The store that answers later.
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects, reason = "small numbers")]
 
 mod common;
 

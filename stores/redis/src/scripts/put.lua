@@ -1,5 +1,6 @@
 -- Writes settings, tokens or a new account, if nobody else did since they were read. An account: `n`
--- counts the changes, `v` is the number of the latest one of the settings, `s` the settings, `k` the caps.
+-- counts the changes, `v` is the number of the latest one of the settings, `s` the settings, `k` the caps,
+-- `f` the format.
 local ACCOUNT, TOKENS, SENDERS, NONCE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local expected, new_wallet, settings, caps = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local tokens, senders = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -33,7 +34,7 @@ if (redis.call('HGET', ACCOUNT, 'n') or '') ~= expected then
 end
 local number = text((tonumber(expected) or 0) + 1)
 local revision = number_bytes(tonumber(number))
-redis.call('HSET', ACCOUNT, 'n', number)
+redis.call('HSET', ACCOUNT, 'n', number, 'f', FORMAT)
 if new_wallet ~= '' then
   redis.call('HSET', ACCOUNT, 'w', new_wallet)
 end
