@@ -241,6 +241,7 @@ fn script(
         caps,
         changed.tokens.len().to_string().into_bytes(),
         senders.len().to_string().into_bytes(),
+        io.salt().to_string().into_bytes(),
     ];
     for (digest, token) in &changed.tokens {
         args.push(digest.as_bytes().to_vec());

@@ -145,7 +145,7 @@ fn a_copy_of_what_the_account_lost_is_replaced() {
     let mut ahead: Vec<u8> =
         tollgate_redis::redis::cmd("GET").arg(&copy).query(&mut connection).unwrap();
     // A change that was published, and is lost since: its slot was another server's.
-    ahead[7] = 9;
+    ahead[4] = 9;
     let () =
         tollgate_redis::redis::cmd("SET").arg(&copy).arg(&ahead).query(&mut connection).unwrap();
     assert_eq!(ask(&engine, &second(&options), "t", "192.0.2.1"), Status::Allowed);
