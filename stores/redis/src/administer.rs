@@ -166,7 +166,7 @@ async fn mend(
         let found = seen.found(digest).filter(|found| found.token.account == *account)?;
         Some((*digest, found))
     };
-    publish(protocol, io, &digests.iter().filter_map(own).collect::<Vec<_>>()).await
+    publish(protocol, io, &digests.iter().filter_map(own).collect::<Vec<_>>(), None).await
 }
 
 /// Writes what was changed, and tells every look-up; `false`: somebody else was quicker.
@@ -214,7 +214,7 @@ async fn write(
     }
     let all: Vec<TokenDigest> = after.snapshot.tokens.keys().copied().collect();
     let found = all.iter().filter_map(|digest| Some((*digest, after.found(digest)?)));
-    publish(protocol, io, &found.collect::<Vec<_>>()).await?;
+    publish(protocol, io, &found.collect::<Vec<_>>(), None).await?;
     Ok(true)
 }
 
@@ -241,6 +241,7 @@ fn script(
         caps,
         changed.tokens.len().to_string().into_bytes(),
         senders.len().to_string().into_bytes(),
+        io.salt().to_string().into_bytes(),
     ];
     for (digest, token) in &changed.tokens {
         args.push(digest.as_bytes().to_vec());

@@ -179,7 +179,7 @@ pub(crate) async fn read(
     let [[kind], shadow_cap, extra, cells @ ..] = &parts[..] else { return Err(wrong_shape()) };
     let checked = checked(admit, elsewhere, cells, now_ms)?;
     if *kind == b'C' {
-        heal(protocol, io, admit.token, extra).await?;
+        heal(protocol, io, admit, extra).await?;
     }
     let verdict = verdict(admit, &checked, *kind, extra, now_ms)?;
     let mut admission = checked.admission(verdict, admit.mode);
@@ -259,17 +259,18 @@ fn exceeded(reader: &mut Reader<'_>) -> Option<Denial> {
 async fn heal(
     protocol: &Protocol,
     io: &Io,
-    digest: &TokenDigest,
+    admit: &Admit<'_>,
     truth: &[u8],
 ) -> Result<(), StoreError> {
-    protocol.cache.forget(digest);
+    protocol.cache.forget(admit.token);
     let parts = parts(truth).ok_or_else(wrong_shape)?;
     let [settings_revision, settings, token] = parts[..] else { return Err(wrong_shape()) };
     let Some((own, token)) = records::token(token)? else { return Ok(()) };
     let settings = records::settings(settings)?;
     let settings = if settings.networks.is_empty() { Arc::default() } else { settings };
     let revision = own.max(revision(settings_revision)?);
-    publish(protocol, io, &[(*digest, Found { token, settings, revision })]).await
+    let found = Found { token, settings, revision };
+    publish(protocol, io, &[(*admit.token, found)], admit.revision).await
 }
 
 /// Decides over what was read, and changes nothing.
@@ -304,7 +305,7 @@ pub(crate) async fn look(
     if admit.revision.is_some_and(|revision| revision != seen.snapshot.revision) {
         protocol.cache.forget(admit.token);
         if let Some(found) = seen.found(admit.token) {
-            publish(protocol, io, &[(*admit.token, found)]).await?;
+            publish(protocol, io, &[(*admit.token, found)], admit.revision).await?;
         }
     }
     perform(&mut seen.snapshot, &Command::Admit(*admit), now_ms)

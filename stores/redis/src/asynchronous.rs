@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
@@ -24,10 +24,20 @@ use crate::sync::{Nonces, is_lost};
 pub struct AsyncRedisStore {
     protocol: Protocol,
     connector: Connector,
-    line: Mutex<Option<(u64, Line)>>,
+    line: Mutex<Shared>,
     nonces: Nonces,
     sends_again: bool,
     round_trips: AtomicU64,
+}
+
+/// The connection that all tasks share.
+#[derive(Default)]
+struct Shared {
+    /// With its number.
+    line: Option<(u64, Line)>,
+    connected: u64,
+    /// The latest try to connect that failed.
+    failed: Option<(Instant, CallError)>,
 }
 
 enum Connector {
@@ -65,7 +75,7 @@ impl AsyncRedisStore {
             sends_again: !protocol.remember.is_zero(),
             protocol: Protocol::new(&protocol)?,
             connector,
-            line: Mutex::new(None),
+            line: Mutex::default(),
             nonces: Nonces::new()?,
             round_trips: AtomicU64::new(0),
         })
@@ -94,8 +104,8 @@ impl AsyncRedisStore {
         if replies.iter().any(is_lost) {
             let mut shared = self.line.lock().await;
             // Another task may have connected anew already.
-            if shared.as_ref().is_some_and(|(current, _)| *current == number) {
-                *shared = None;
+            if shared.line.as_ref().is_some_and(|(current, _)| *current == number) {
+                shared.line = None;
             }
         }
         replies
@@ -103,14 +113,26 @@ impl AsyncRedisStore {
 
     /// The connection that all tasks share, with its number.
     async fn connected(&self) -> Result<(u64, Line), CallError> {
+        let asked = Instant::now();
         let mut shared = self.line.lock().await;
-        if let Some((number, line)) = &*shared {
+        if let Some((number, line)) = &shared.line {
             return Ok((*number, line.clone()));
         }
-        let line = self.connector.connect().await?;
-        let number = self.round_trips.fetch_add(1, Ordering::Relaxed);
-        *shared = Some((number, line.clone()));
-        Ok((number, line))
+        // Who waited for somebody else's try shares its failure: tries in a row would add up.
+        if let Some((_, error)) = shared.failed.as_ref().filter(|(at, _)| *at >= asked) {
+            return Err(error.clone());
+        }
+        match self.connector.connect().await {
+            Ok(line) => {
+                shared.connected = shared.connected.wrapping_add(1);
+                shared.line = Some((shared.connected, line.clone()));
+                Ok((shared.connected, line))
+            }
+            Err(error) => {
+                shared.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 }
 

@@ -19,6 +19,14 @@ use crate::scripts::ServerScript;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nonce(pub [u8; 16]);
 
+impl Nonce {
+    fn halves(self) -> [u64; 2] {
+        let number = u128::from_be_bytes(self.0);
+        let half = |number: u128| u64::try_from(number & u128::from(u64::MAX)).unwrap_or(0);
+        [half(number.wrapping_shr(64)), half(number)]
+    }
+}
+
 impl fmt::Display for Nonce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -192,6 +200,12 @@ impl Io {
     /// A name for the next step that must not be applied twice.
     pub(crate) fn next_nonce(&self) -> String {
         format!("{}{:x}", self.nonce, self.step.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// 20 bits that another exchange hardly has.
+    pub(crate) fn salt(&self) -> u64 {
+        let [own, count] = self.nonce.halves();
+        (own ^ count.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_shr(44)
     }
 
     /// Sends calls that do not depend on each other.

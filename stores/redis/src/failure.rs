@@ -3,6 +3,11 @@
 use redis::{ErrorKind, RedisError, ServerError};
 use tollgate::StoreError;
 
+/// The format of records that the scripts know.
+const FORMAT: u32 = 1;
+/// What scripts answer about an account of a later one.
+const LATER_FORMAT: &str = "TGFORMAT";
+
 /// Why a call has no reply that could be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -38,7 +43,8 @@ impl CallError {
         // What a server says to a command of many words before it has a password.
         let locked = detail.is_some_and(|detail| detail.contains("unauthenticated"));
         let code = if locked { "NOAUTH" } else { code };
-        let detail = detail.filter(|detail| detail.contains("script:")).unwrap_or_default();
+        let tells = |detail: &&str| detail.contains("script:") || code == LATER_FORMAT;
+        let detail = detail.filter(tells).unwrap_or_default();
         CallError::Server { code: code.into(), detail: detail.chars().take(200).collect() }
     }
 }
@@ -80,6 +86,13 @@ impl From<RedisError> for CallError {
 
 impl From<CallError> for StoreError {
     fn from(error: CallError) -> Self {
+        if let CallError::Server { code, detail } = &error
+            && &**code == LATER_FORMAT
+        {
+            let number = detail.split_whitespace().next().unwrap_or_default();
+            let found = number.parse().unwrap_or(u32::MAX);
+            return StoreError::NewerFormat { found, known: FORMAT };
+        }
         let reason = match &error {
             CallError::Lost { reason } => {
                 return StoreError::Unavailable { reason: reason.clone() };
@@ -93,7 +106,7 @@ impl From<CallError> for StoreError {
                     "the cluster does not serve every slot at the moment".into()
                 }
                 "MOVED" | "ASK" | "CROSSSLOT" => {
-                    "the server is a node of a cluster; set `cluster` in the options".into()
+                    "the server is a node of a cluster; use a URL of redis+cluster://".into()
                 }
                 "NOAUTH" => "the server asks for a password; put it into the URL".into(),
                 "WRONGPASS" => "the server does not accept user and password of the URL".into(),

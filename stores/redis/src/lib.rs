@@ -1,4 +1,4 @@
-//! tollgate store on Redis and Valkey, also Cluster: one server-side script per command.
+#![doc = include_str!("../README.md")]
 
 mod administer;
 mod admit;

@@ -93,12 +93,15 @@ pub(crate) async fn claim(
     Ok(there.account() == Some(account))
 }
 
-/// Publishes copies of what an account has. A later copy stays.
+/// Publishes copies of what an account has. A later copy stays, unless its revision is the one that was
+/// found to be `wrong`.
 pub(crate) async fn publish(
     protocol: &Protocol,
     io: &Io,
     tokens: &[(TokenDigest, Found)],
+    wrong: Option<u64>,
 ) -> Result<(), StoreError> {
+    let wrong = wrong.map(|revision| revision.to_be_bytes().to_vec()).unwrap_or_default();
     for some in tokens.chunks(256) {
         let mut scripts = Vec::with_capacity(some.len());
         for (digest, found) in some {
@@ -109,7 +112,7 @@ pub(crate) async fn publish(
                     .then(|| Arc::clone(&found.settings)),
             };
             let keys = vec![protocol.keys.token(digest)];
-            let args = vec![write(found.revision, &copy)?];
+            let args = vec![write(found.revision, &copy)?, wrong.clone()];
             scripts.push(ScriptCall { script: &PUBLISH, keys, args });
             protocol.cache.put(digest, found);
         }
@@ -148,7 +151,7 @@ async fn find(
             let wanted = Wanted { tokens: &[*digest], ..Wanted::default() };
             let seen = look(protocol, io, &account, wanted).await?;
             let Some(found) = seen.found(digest) else { return Ok(None) };
-            publish(protocol, io, &[(*digest, found.clone())]).await?;
+            publish(protocol, io, &[(*digest, found.clone())], None).await?;
             found
         }
     };

@@ -18,19 +18,19 @@ macro_rules! scripts {
 
 scripts! {
     /// [`Command::Admit`](tollgate::Command::Admit), to be applied.
-    ADMIT: "numbers", "cells", "account", "admit";
+    ADMIT: "numbers", "cells", "format", "account", "admit";
     /// [`Command::Settle`](tollgate::Command::Settle), and an operator's resolution.
-    SETTLE: "numbers", "account", "settle";
+    SETTLE: "numbers", "format", "account", "settle";
     /// Gives back a part of what was posted.
-    REFUND: "numbers", "account", "refund";
+    REFUND: "numbers", "format", "account", "refund";
     /// Pays in.
-    DEPOSIT: "numbers", "account", "deposit";
+    DEPOSIT: "numbers", "format", "account", "deposit";
     /// Deals with what fell due in one account.
-    EXPIRE: "numbers", "account", "expire";
+    EXPIRE: "numbers", "format", "account", "expire";
     /// Reads what a command needs of an account.
-    LOOK: "numbers", "account", "look";
+    LOOK: "numbers", "format", "account", "look";
     /// Writes settings and tokens, if nobody else did since they were read.
-    PUT: "numbers", "put";
+    PUT: "numbers", "format", "put";
     /// Puts the copy of a token that look-ups read.
     PUBLISH: "numbers", "publish";
     /// Counts a limit whose cell is in a slot of its own.

@@ -51,7 +51,7 @@ fn work(store: &RedisStore, next: &AtomicU64, over: &AtomicBool, seen: &Mutex<Ac
             }
         }
         if let Some(id) = id
-            && number % 3 != 0
+            && !number.is_multiple_of(3)
         {
             match settle(store, id, &answer("done")) {
                 Ok(Outcome::Settled(Settled { posted: Some(Amount(posted)) })) => {
@@ -62,7 +62,7 @@ fn work(store: &RedisStore, next: &AtomicU64, over: &AtomicBool, seen: &Mutex<Ac
                 Err(error) => panic!("{error:?}"),
             }
         }
-        if number % 7 == 0 {
+        if number.is_multiple_of(7) {
             let deposit = Administration::Deposit { account: &acme(), amount: Amount(1) };
             let outcome = store.perform(&Command::Administer(&deposit), NOW_MS);
             let mut seen = seen.lock().unwrap();

@@ -287,6 +287,11 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// An outcome in full: the `Debug` of a stored answer leaves its content out.
 fn show(outcome: &Outcome) -> String {
+    if let Outcome::LookedUp(LookedUp { credential: Some(credential), admission }) = outcome {
+        // Every store has revisions of its own.
+        let credential = Credential { revision: 0, ..credential.clone() };
+        return format!("{credential:?} {admission:?}");
+    }
     let text = format!("{outcome:?}");
     let Outcome::Admission(Admission { verdict: AdmitVerdict::Replay(response), .. }) = outcome
     else {
@@ -301,7 +306,8 @@ struct Both {
     store: RedisStore,
     model: Model,
     now_ms: u64,
-    known: BTreeMap<usize, Credential>,
+    /// With the model's revision.
+    known: BTreeMap<usize, (Credential, u64)>,
 }
 
 impl Both {
@@ -325,13 +331,22 @@ impl Both {
         both
     }
 
-    fn same(&mut self, command: &Command<'_>) -> Result<Outcome, TestCaseError> {
+    fn same(&mut self, command: &Command<'_>) -> Result<[Outcome; 2], TestCaseError> {
+        self.alike(command, command)
+    }
+
+    /// The outcomes of the store and of the model.
+    fn alike(
+        &mut self,
+        command: &Command<'_>,
+        of_model: &Command<'_>,
+    ) -> Result<[Outcome; 2], TestCaseError> {
         let now_ms = self.now_ms;
-        let expected = self.model.perform(command, now_ms);
+        let expected = self.model.perform(of_model, now_ms);
         let outcome = self.store.perform(command, now_ms);
         let outcome = outcome.map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
         prop_assert_eq!(show(&outcome), show(&expected), "at {} of {:?}", now_ms, command);
-        Ok(outcome)
+        Ok([outcome, expected])
     }
 
     fn administer(&mut self, administration: &Administration<'_>) -> Result<(), TestCaseError> {
@@ -400,9 +415,13 @@ impl Both {
         let digest = token(index);
         let scopes = self.engine.policy().scopes().clone();
         let lookup = Lookup { digest: &digest, scopes: &scopes, plain: None };
-        match self.same(&Command::Lookup(lookup))? {
-            Outcome::LookedUp(LookedUp { credential: Some(credential), .. }) => {
-                self.known.insert(index, credential);
+        let found = |outcome| match outcome {
+            Outcome::LookedUp(found) => found.credential,
+            _ => None,
+        };
+        match self.same(&Command::Lookup(lookup))?.map(found) {
+            [Some(credential), Some(of_model)] => {
+                self.known.insert(index, (credential, of_model.revision));
             }
             _ => drop(self.known.remove(&index)),
         }
@@ -435,6 +454,8 @@ impl Both {
             _ => (ask.token / 2, token(ask.token)),
         };
         let named = AccountRef::Id(account(who));
+        let of_model = known.as_ref().map(|(_, revision)| *revision);
+        let known = known.map(|(known, _)| known);
         let record = known.as_ref().and_then(|known| known.token.clone());
         let admit = Admit {
             mode: ask.mode,
@@ -452,7 +473,8 @@ impl Both {
             charge_rule: &ChargeRule { price: None, lease_ms, on_expiry, retention_ms },
             detail: ask.detail,
         };
-        self.same(&Command::Admit(admit)).map(drop)
+        let same = Admit { revision: of_model, ..admit };
+        self.alike(&Command::Admit(admit), &Command::Admit(same)).map(drop)
     }
 
     fn limit(&self, lim: &Lim) -> Limit {

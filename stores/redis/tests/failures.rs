@@ -1,6 +1,7 @@
 //! What becomes of requests when the server is gone, slow, full, read-only or locked, and when a reply is
 //! lost.
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects, reason = "small numbers")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 -- Writes settings, tokens or a new account, if nobody else did since they were read. An account: `n`
--- counts the changes, `v` is the number of the latest one of the settings, `s` the settings, `k` the caps.
+-- counts the changes, `v` is the number of the latest one of the settings, `s` the settings, `k` the caps,
+-- `f` the format.
 local ACCOUNT, TOKENS, SENDERS, NONCE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local expected, new_wallet, settings, caps = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local tokens, senders = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -18,7 +19,7 @@ local function reply()
     end
   else
     for place = 1, tokens do
-      local digest = ARGV[6 + 2 * place]
+      local digest = ARGV[7 + 2 * place]
       show(digest, redis.call('HGET', TOKENS, digest))
     end
   end
@@ -31,9 +32,12 @@ end
 if (redis.call('HGET', ACCOUNT, 'n') or '') ~= expected then
   return reply_of({ 'Z' })
 end
-local number = text((tonumber(expected) or 0) + 1)
-local revision = number_bytes(tonumber(number))
-redis.call('HSET', ACCOUNT, 'n', number)
+-- A revision only grows, and is not given twice, even if the server loses the latest ones: credentials
+-- are known by it.
+local count = (tonumber(expected) or 0) + 1
+local revision = number_bytes(count * 1048576 + tonumber(ARGV[8]))
+local number = text(count)
+redis.call('HSET', ACCOUNT, 'n', number, 'f', FORMAT)
 if new_wallet ~= '' then
   redis.call('HSET', ACCOUNT, 'w', new_wallet)
 end
@@ -41,11 +45,11 @@ if settings ~= '' then
   redis.call('HSET', ACCOUNT, 'v', revision, 's', settings, 'k', caps)
   redis.call('DEL', SENDERS)
   for place = 1, senders do
-    redis.call('SADD', SENDERS, ARGV[7 + 2 * tokens + place])
+    redis.call('SADD', SENDERS, ARGV[8 + 2 * tokens + place])
   end
 end
 for place = 1, tokens do
-  redis.call('HSET', TOKENS, ARGV[6 + 2 * place], revision .. ARGV[7 + 2 * place])
+  redis.call('HSET', TOKENS, ARGV[7 + 2 * place], revision .. ARGV[8 + 2 * place])
 end
 if ARGV[1] ~= '0' then
   redis.call('SET', NONCE, '1', 'PX', ARGV[1])
