@@ -76,8 +76,9 @@ pub use ledger::{
     ReservationId, ReservationState, Spend, SpendCap, Wallet,
 };
 pub use limit::{
-    Algorithm, Cell, CellKey, Check, Counts, FailureMode, FixedCell, GcraCell, Left, Limit,
-    LimitId, Partition, Quota, Refused, SlidingCell, TokenQuota, check, expires_ms, give_back,
+    Algorithm, Cell, CellKey, Check, Counts, FailureMode, FixedCell, GIVEN_BACK_WITHIN_MS,
+    GcraCell, Left, Limit, LimitId, Partition, Quota, Refused, SlidingCell, TokenQuota, check,
+    expires_ms, give_back,
 };
 pub use token::{
     Pepper, PepperError, TokenDigest, TokenDigestError, TokenFormat, TokenText, TokenTextError,

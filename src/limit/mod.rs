@@ -118,8 +118,8 @@ pub fn expires_ms(algorithm: Algorithm, quota: &Quota, cell: &Cell) -> u64 {
     }
 }
 
-/// How long after a request's time its units may be given back.
-pub(crate) const GIVEN_BACK_WITHIN_MS: u64 = 1_000;
+/// How long after a request's time its units may be given back, in milliseconds: see [`give_back`].
+pub const GIVEN_BACK_WITHIN_MS: u64 = 1_000;
 
 /// The cell `stored` without `cost` units that were counted at `now_ms` by storing `taken`, for a request
 /// that did not go through after all. It is called within a second of that time.

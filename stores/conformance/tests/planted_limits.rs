@@ -108,7 +108,7 @@ impl LimitStore for Cells {
             Planted::GivesNothingBack => {}
             Planted::GivesAllBack => drop(self.cells.lock().unwrap().remove(key)),
             _ => {
-                let cell = give_back(quota, &stored, taken, limit.cost);
+                let cell = give_back(quota, &stored, taken, limit.cost, now_ms);
                 let expires_ms = expires_ms(limit.algorithm, quota, &cell);
                 self.cells.lock().unwrap().insert(*key, (cell, expires_ms));
             }

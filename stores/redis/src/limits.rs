@@ -1,7 +1,9 @@
 //! Limits as scripts read them: divisions and multiplications are done here, where 64 bits are exact.
 
 use tollgate::transition::CheckedLimit;
-use tollgate::{Admit, Algorithm, Cell, Check, Counts, Limit, Quota, check};
+use tollgate::{
+    Admit, Algorithm, Cell, Check, Counts, GIVEN_BACK_WITHIN_MS, GcraCell, Limit, Quota, check,
+};
 
 /// The longest window that scripts are told of. A longer one (142,000 years) is the same to any clock
 /// up to [`MAX_NOW_MS`](tollgate::MAX_NOW_MS), and sums with this one are exact in a double.
@@ -74,7 +76,8 @@ fn rate(quota: &Quota) -> (u64, u64) {
     (interval_ns, quota.burst.saturating_mul(interval_ns))
 }
 
-/// The cell that the script stored when it took a limit's units, and what to take out of it again.
+/// The cell that the script stored when it took a limit's units, and what to take out of it again where
+/// others took some since. As in [`give_back`](tollgate::give_back), what GCRA may have refilled by then stays.
 pub(crate) fn to_give_back(
     one: &CheckedLimit<'_>,
     before: Option<&Cell>,
@@ -86,5 +89,8 @@ pub(crate) fn to_give_back(
         _ => (Quota { window_ms: window_ms(&quota), ..quota }, limit.cost),
     };
     let Check { verdict, .. } = check(limit.algorithm, &quota, before, now_ms, limit.cost);
-    verdict.ok().map(|taken| (taken, units))
+    let taken = verdict.ok()?;
+    let Cell::Gcra(GcraCell { tat_ns }) = taken else { return Some((taken, units)) };
+    let latest_ns = now_ms.saturating_add(GIVEN_BACK_WITHIN_MS).saturating_mul(1_000_000);
+    Some((taken, units.min(tat_ns.saturating_sub(latest_ns))))
 }
