@@ -7,7 +7,7 @@
     reason = "a fault is planted by it, or it would make the test fail"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -452,6 +452,7 @@ fn every_planted_fault_is_found_by_the_tests_that_should() {
     std::panic::set_hook(Box::new(|_| ()));
     let all = all();
     let mut missed = Vec::new();
+    let mut tried = BTreeSet::new();
     for (fault, subject, finders) in TABLE {
         for name in *finders {
             let behaviour = all[name];
@@ -459,7 +460,7 @@ fn every_planted_fault_is_found_by_the_tests_that_should() {
                 missed.push(format!("a store that {fault} passes {name}"));
             }
             let sound = Subject::new(ModelBackend).durable().shared(|store| Ok(Arc::clone(store)));
-            if fails(behaviour, &sound) {
+            if tried.insert(name) && fails(behaviour, &sound) {
                 missed.push(format!("a sound store does not pass {name}"));
             }
         }
