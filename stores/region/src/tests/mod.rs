@@ -1,4 +1,5 @@
 //! Tests of the algorithm on small groups: every interleaving, and death at every instruction.
+#![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 
 mod crashes;
 mod garbage;
