@@ -53,7 +53,7 @@ impl<'a, W: Word, const SLOTS: usize> View<'a, W, SLOTS> {
     /// # Errors
     /// `Unavailable` when there are too many.
     pub(crate) fn register(&self, process: u32) -> Result<u32, StoreError> {
-        for row in 0..ROWS {
+        for row in 0..self.layout.rows {
             let word = self.word(row_at(row))?;
             let old = word.load();
             let before = Tenant::of(old);
@@ -99,7 +99,7 @@ impl<'a, W: Word, const SLOTS: usize> View<'a, W, SLOTS> {
         is_alive: &dyn Fn(u32) -> bool,
     ) -> Result<usize, StoreError> {
         let mut tenants = [(0_u64, true); ROWS];
-        for (row, (word, lives)) in tenants.iter_mut().enumerate() {
+        for (row, (word, lives)) in tenants.iter_mut().take(self.layout.rows).enumerate() {
             *word = self.word(row_at(row))?.load();
             let tenant = Tenant::of(*word);
             *lives = tenant.process == 0 || is_alive(tenant.process);
@@ -113,7 +113,7 @@ impl<'a, W: Word, const SLOTS: usize> View<'a, W, SLOTS> {
         };
         self.sweep_all(now_ms, &is_gone)?;
         let mut reclaimed = 0_usize;
-        for (row, (old, lives)) in tenants.iter().enumerate() {
+        for (row, (old, lives)) in tenants.iter().take(self.layout.rows).enumerate() {
             if *lives {
                 continue;
             }

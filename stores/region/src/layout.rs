@@ -58,7 +58,7 @@ const BITS: usize = 64;
 /// How much a region shall hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegionOptions {
-    /// Cells, of all kinds together, that a region is made for. Each takes about 27 bytes. Keys are spread
+    /// Cells, of all kinds together, that a region is made for. Each takes about 33 bytes. Keys are spread
     /// by a hash, so the first may be refused a little earlier, and most go in long after.
     pub cells: usize,
     /// How many of the cells may be of fixed or sliding windows, which take 128 bytes more each; at
@@ -67,7 +67,7 @@ pub struct RegionOptions {
 }
 
 impl Default for RegionOptions {
-    /// 100,000 cells, of which 10,000 may be of windows: about 4.3 MB.
+    /// 100,000 cells, of which 10,000 may be of windows: about 4.9 MB.
     fn default() -> Self {
         RegionOptions { cells: 100_000, windows: 10_000 }
     }
@@ -87,6 +87,8 @@ impl RegionOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) options: RegionOptions,
+    /// At most [`ROWS`].
+    pub(crate) rows: usize,
     pub(crate) hints_at: usize,
     pub(crate) blocks_at: usize,
     pub(crate) blocks: usize,
@@ -97,22 +99,23 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(crate) fn of(options: &RegionOptions, slots: usize) -> Result<Layout, RegionError> {
-        Layout::with_spares(options, slots, SPARE_BLOCKS).ok_or(RegionError::TooMany)
+        Layout::with_spares(options, slots, SPARE_BLOCKS, ROWS).ok_or(RegionError::TooMany)
     }
 
     pub(crate) fn with_spares(
         options: &RegionOptions,
         slots: usize,
         spares: usize,
+        rows: usize,
     ) -> Option<Layout> {
         let blocks = match options.windows {
             0 => 0,
             windows => windows.checked_add(spares).filter(|blocks| *blocks <= MAX_BLOCKS)?,
         };
-        // Three slots in five are filled when all cells are there: then hardly a group runs over.
-        let wanted = options.cells.max(1).checked_mul(5)?.div_ceil(3);
+        // Half the slots are filled when all cells are there: then hardly a group runs over.
+        let wanted = options.cells.max(1).checked_mul(2)?;
         let groups = wanted.div_ceil(slots);
-        let hints_at = HEADER_WORDS.checked_add(ROWS.checked_mul(ROW_WORDS)?)?;
+        let hints_at = HEADER_WORDS.checked_add(rows.checked_mul(ROW_WORDS)?)?;
         let hints_end = hints_at.checked_add(blocks.div_ceil(BITS))?;
         let blocks_at = hints_end.checked_next_multiple_of(BLOCK_WORDS)?;
         let blocks_end = blocks_at.checked_add(blocks.checked_mul(BLOCK_WORDS)?)?;
@@ -122,7 +125,7 @@ impl Layout {
         let size_bytes = words.checked_mul(WORD_BYTES)?;
         isize::try_from(size_bytes).ok()?;
         let options = *options;
-        Some(Layout { options, hints_at, blocks_at, blocks, groups_at, groups, size_bytes })
+        Some(Layout { options, rows, hints_at, blocks_at, blocks, groups_at, groups, size_bytes })
     }
 
     pub(crate) fn words(&self) -> usize {

@@ -8,11 +8,11 @@ mod file;
 mod group;
 mod header;
 mod layout;
-#[cfg(test)]
-mod loom_tests;
 mod memory;
 mod pool;
 mod region;
+#[cfg(test)]
+mod tests;
 mod word;
 
 pub use error::RegionError;

@@ -29,7 +29,8 @@ const SECOND: usize = 4;
 const COUNTS: usize = 5;
 
 /// How many blocks are looked at for an expired one when there is none free.
-const SWEPT_AT_NEED: usize = 256;
+/// All, if the region is small.
+const SWEPT_AT_NEED: usize = 2_048;
 /// How often a shared counter is tried.
 const ATTEMPTS: usize = 1_000;
 

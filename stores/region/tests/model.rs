@@ -1,5 +1,6 @@
 //! Regions beside an obvious model, and exact quotas under threads.
 #![cfg(test)]
+#![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 
 mod common;
 

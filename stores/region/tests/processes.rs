@@ -3,7 +3,7 @@
 //! The test starts itself again as its workers; a worker writes one byte per unit that it took to its standard
 //! output, which is a pipe. `TOLLGATE_KILL_SECONDS` says for how long workers are killed.
 #![cfg(test)]
-#![allow(clippy::arithmetic_side_effects)]
+#![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 
 mod common;
 
