@@ -15,7 +15,7 @@ use crate::transition::{CheckedLimit, CheckedLimits, Counted};
 /// A store that only counts limits, each cell on its own.
 ///
 /// What [`check`](crate::check) says is what it answers; between reading a cell and writing it, nobody
-/// else writes it.
+/// else writes it. What GCRA would note for a time after the year 2536 a store may refuse.
 pub trait LimitStore: Send + Sync {
     /// Checks a limit at `now_ms` and counts [`Limit::cost`] units where it does not refuse.
     ///

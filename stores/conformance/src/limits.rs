@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use tollgate::{
-    AccountRef, Algorithm, Cell, CellKey, Check, Limit, LimitStore, MAX_NOW_MS, Partition, Quota,
-    StoreError, check, expires_ms, give_back,
+    AccountRef, Algorithm, Cell, CellKey, Check, GcraCell, Limit, LimitStore, MAX_NOW_MS,
+    Partition, Quota, StoreError, check, expires_ms, give_back,
 };
 
 use crate::model::KEPT_MS;
@@ -327,6 +327,15 @@ pub fn expiry_forgets_only_what_says_nothing<L: LimitStore>(make: &dyn Fn() -> L
     }
 }
 
+/// A store of one word a cell needs some of its values for itself: it may refuse what GCRA would note from
+/// here on, in the year 2536, nine years after [`MAX_NOW_MS`].
+const LAST_TAT_NS: u64 = 0xf8 << 56;
+
+/// Whether a request is one that a store may refuse because of what it cannot note.
+fn is_beyond(expected: &Check) -> bool {
+    matches!(expected.verdict, Ok(Cell::Gcra(GcraCell { tat_ns })) if tat_ns >= LAST_TAT_NS)
+}
+
 /// Quotas, costs and times at both ends of their ranges.
 pub fn extreme_quotas_and_times<L: LimitStore>(make: &dyn Fn() -> L) {
     let store = make();
@@ -344,6 +353,11 @@ pub fn extreme_quotas_and_times<L: LimitStore>(make: &dyn Fn() -> L) {
                         for _ in 0..2 {
                             let expected = check(algorithm, &quota, cell.as_ref(), now_ms, cost);
                             let found = store.take(&key, &limit, &quota, now_ms);
+                            if is_beyond(&expected)
+                                && matches!(found, Ok(Check { verdict: Err(_), .. }))
+                            {
+                                continue;
+                            }
                             assert_eq!(
                                 found,
                                 Ok(expected),
