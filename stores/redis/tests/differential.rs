@@ -524,3 +524,166 @@ fn a_cluster_answers_as_transition_does() {
     let cluster = Cluster::start();
     compare(&cluster.url(), 120);
 }
+
+/// Runs these steps on a server and on a cluster.
+fn runs_alike(steps: &[Step]) {
+    let server = Server::start(&[]);
+    let cluster = Cluster::start();
+    for url in [server.url(), cluster.url()] {
+        let mut both = Both::new(&url, 1_700_000_000_000);
+        for step in steps {
+            both.step(step).unwrap_or_else(|error| panic!("{step:?}: {error}"));
+        }
+        (0..3).try_for_each(|who| both.show(who)).unwrap();
+    }
+}
+
+/// A request of the first account that nothing is asked of yet.
+fn plain() -> Ask {
+    Ask {
+        mode: Mode::Apply,
+        account: 0,
+        token: 0,
+        looked_up: false,
+        source: None,
+        limits: Vec::new(),
+        refused_elsewhere: false,
+        key: None,
+        key_invalid: false,
+        sender: None,
+        invalid: false,
+        charge: None,
+        rule: (1_000, OnExpiry::Void, 86_400_000),
+        detail: false,
+    }
+}
+
+fn one(partition: Partition, algorithm: Algorithm, units: u64) -> Lim {
+    let quota = Quota::new(units, 1_600);
+    let counts = Counts::Requests;
+    let (token_override, shadow) = (false, false);
+    Lim { name: "x", partition, algorithm, quota, counts, cost: 1, token_override, shadow }
+}
+
+#[test]
+fn an_account_with_much_that_is_due_deals_with_all_of_it_first() {
+    let mut steps = vec![Step::Deposit(0, 1_000)];
+    let charge = |key, amount, rule| {
+        let key = Some((key, 0, 60_000, OnOrphan::Conflict));
+        Step::Admit(Box::new(Ask { charge: Some(amount), key, rule, ..plain() }))
+    };
+    for number in 0..1_020_u64 {
+        let rules = [OnExpiry::Void, OnExpiry::Void, OnExpiry::Settle, OnExpiry::Hold];
+        let rule = rules[usize::try_from(number % 4).unwrap()];
+        let ask = Ask { charge: Some(1), rule: (1_000, rule, number % 3), ..plain() };
+        steps.push(Step::Admit(Box::new(ask)));
+    }
+    steps.extend([Step::Tick(1_000), charge(1, 500, (10, OnExpiry::Void, 10)), Step::Show(0)]);
+    for _ in 0..600 {
+        steps.push(Step::Admit(Box::new(Ask { charge: Some(0), ..plain() })));
+    }
+    steps.extend([Step::Tick(1_000), Step::Expire, Step::Show(0), Step::Expire]);
+    runs_alike(&steps);
+}
+
+#[test]
+fn a_reservation_takes_a_hundred_refunds() {
+    let finish = Finish::Settle { amount: None, response: None };
+    let mut steps = vec![
+        Step::Deposit(0, 1_000),
+        Step::Admit(Box::new(Ask { charge: Some(500), ..plain() })),
+        Step::Settle(0, 1, finish),
+    ];
+    let names: Vec<&'static str> =
+        (0..102).map(|number| &*Box::leak(format!("r{number}").into_boxed_str())).collect();
+    steps.extend(names.iter().map(|name| Step::Refund(0, 1, 2, name)));
+    steps.push(Step::Refund(0, 1, 2, names[5]));
+    runs_alike(&steps);
+}
+
+#[test]
+fn an_outcome_that_comes_again_after_its_key_is_gone_is_refused() {
+    let response = |body: &[u8]| {
+        Some(Arc::new(StoredResponse {
+            status: 200,
+            headers: Box::default(),
+            body: Some(body.into()),
+        }))
+    };
+    let settle = |body| Finish::Settle { amount: None, response: response(body) };
+    let ask = |retention_ms, on_orphan| {
+        let key = Some((0, 0, retention_ms, on_orphan));
+        Step::Admit(Box::new(Ask { charge: Some(5), key, ..plain() }))
+    };
+    runs_alike(&[
+        ask(500, OnOrphan::Conflict),
+        Step::Settle(0, 1, settle(b"a")),
+        Step::Settle(0, 1, settle(b"a")),
+        Step::Settle(0, 1, settle(b"b")),
+        ask(500, OnOrphan::Conflict),
+        Step::Tick(500),
+        Step::Settle(0, 1, settle(b"a")),
+        Step::Settle(0, 1, Finish::Settle { amount: None, response: None }),
+        // Taken over by a later execution, which gives the key up.
+        ask(60_000, OnOrphan::Rerun),
+        Step::Tick(1_000),
+        ask(60_000, OnOrphan::Rerun),
+        Step::Settle(0, 2, settle(b"late")),
+        Step::Settle(0, 3, Finish::Void { response: None }),
+        Step::Resolve(0, 2, Finish::Void { response: None }),
+    ]);
+}
+
+#[test]
+fn what_a_denial_gives_back_leaves_the_limit_as_it_was() {
+    for algorithm in [Algorithm::Gcra, Algorithm::FixedWindow, Algorithm::SlidingWindow] {
+        let counts = Counts::Executions;
+        let limits = vec![Lim { counts, ..one(Partition::Global, algorithm, 1) }];
+        let denied = Ask { limits: limits.clone(), sender: Some("nobody"), ..plain() };
+        let allowed = Ask { limits, ..plain() };
+        runs_alike(&[
+            Step::Admit(Box::new(denied.clone())),
+            Step::Tick(-1_000),
+            Step::Admit(Box::new(allowed.clone())),
+            Step::Admit(Box::new(denied.clone())),
+            Step::Tick(5_000),
+            Step::Admit(Box::new(denied)),
+            Step::Tick(-5_000),
+            Step::Admit(Box::new(allowed)),
+        ]);
+    }
+}
+
+/// One limit of each account, small steps of the clock in both directions.
+fn limit_steps() -> impl Strategy<Value = Vec<Step>> {
+    let quotas = (1..5_u64, select(vec![1, 5, 16, 17, 100, 1_601]), 0..5_u64);
+    let quotas = quotas.prop_map(|(units, window_ms, burst)| Quota { units, window_ms, burst });
+    let algorithm = select(vec![Algorithm::Gcra, Algorithm::FixedWindow, Algorithm::SlidingWindow]);
+    let partition = select(vec![Partition::Token, Partition::Global]);
+    let limit = (partition, algorithm, prop::collection::vec(quotas, 1..3));
+    let step = (0..8_usize, -3..9_i64, 1..3_u64, 0..2_usize);
+    (limit, prop::collection::vec(step, 1..120)).prop_map(
+        |((partition, algorithm, quotas), steps)| {
+            let steps = steps.into_iter().flat_map(|(kind, by, cost, place)| {
+                let quota = quotas[place % quotas.len()];
+                let part = i64::try_from(quota.window_ms / 8).unwrap().max(1);
+                let limits = vec![Lim { quota, cost, ..one(partition, algorithm, 1) }];
+                let ask = Step::Admit(Box::new(Ask { limits, ..plain() }));
+                let by = if kind == 0 { by * part * 4 } else { by * part / 2 };
+                [Step::Tick(by), ask]
+            });
+            steps.collect()
+        },
+    )
+}
+
+#[test]
+fn limits_are_counted_as_transition_counts_them_wherever_the_clock_goes() {
+    let server = Server::start(&[]);
+    let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&limit_steps(), |steps| {
+        let mut both = Both::new(&server.url(), 1_700_000_000_000);
+        steps.iter().try_for_each(|step| both.step(step))
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+}
