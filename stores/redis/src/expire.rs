@@ -6,8 +6,9 @@ use crate::exchange::{Call, Io, ScriptCall, list, wrong_shape};
 use crate::protocol::Protocol;
 use crate::scripts::EXPIRE;
 
-/// How many accounts are asked for in one round.
-const AT_ONCE: usize = 128;
+/// How many accounts are asked in one round. With the most that each script does it is well below any
+/// time that an answer may take.
+const AT_ONCE: usize = 64;
 
 pub(crate) async fn expire(
     protocol: &Protocol,
