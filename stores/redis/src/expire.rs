@@ -7,8 +7,9 @@ use crate::protocol::Protocol;
 use crate::register::names;
 use crate::scripts::EXPIRE;
 
-/// How many accounts are asked for in one round.
-const AT_ONCE: usize = 128;
+/// How many accounts are asked in one round. With the most that each script does it is well below any
+/// time that an answer may take.
+const AT_ONCE: usize = 64;
 
 pub(crate) async fn expire(
     protocol: &Protocol,

@@ -52,12 +52,11 @@ pub(crate) async fn admit(
     now_ms: u64,
 ) -> Result<Admission, StoreError> {
     let mut spanning = look(protocol, io, admit, now_ms).await?;
-    let taken = take_all(protocol, io, admit, &mut spanning, now_ms).await;
-    let reply = match taken {
-        Ok(()) => run(protocol, io, admit, &spanning, now_ms).await,
-        Err(failed) => Err(failed),
-    };
-    let admission = match reply {
+    if let Err(failed) = take_all(protocol, io, admit, &mut spanning, now_ms).await {
+        give_back(protocol, io, admit, &spanning, now_ms, |_| true).await;
+        return Err(failed.into());
+    }
+    let admission = match run(protocol, io, admit, &spanning, now_ms).await {
         Ok(reply) => read(protocol, io, admit, &spanning, &reply, now_ms).await,
         // Nobody knows whether the account's script has admitted the request: its units stay counted.
         Err(Failed::Call(CallError::Lost { reason })) => {

@@ -259,6 +259,22 @@ fn money_that_moves_while_replies_are_lost_moves_once() {
 }
 
 #[test]
+fn a_settlement_that_leaves_no_record_is_answered_again() {
+    lose_each_reply(|store| {
+        let (token, account) = (token("t"), acme_ref());
+        let rule = ChargeRule { retention_ms: 0, ..RULE };
+        let plain = Admit::limits_only(&token, &account, &[]);
+        let admit = Admit { charge: Some(Amount(3)), charge_rule: &rule, ..plain };
+        let id = admitted(store.admit(&admit, NOW_MS)).unwrap();
+        let finish = Finish::Settle { amount: None, response: None };
+        let outcome = settle(store, id, &finish).unwrap();
+        let posted = Settled { posted: Some(Amount(3)) };
+        assert!(matches!(outcome, Outcome::Settled(settled) if settled == posted), "{outcome:?}");
+        assert_eq!(inspect(store).posted, Amount(3));
+    });
+}
+
+#[test]
 fn administration_whose_replies_are_lost_is_done_once() {
     lose_each_reply(|store| {
         let (old, new) = (&token("t"), &token("n"));

@@ -137,7 +137,8 @@ fn a_change_whose_publication_was_lost_is_in_force_and_is_published_by_the_next_
 #[test]
 fn a_copy_of_what_the_account_lost_is_replaced() {
     let server = Server::start(&[]);
-    let options = options(&server.url());
+    let mut options = options(&server.url());
+    options.protocol.cached_tokens = 0;
     let engine = engine();
     set_up(&second(&options), 100);
     let copy = format!("{}:t:{{{}}}", options.protocol.prefix, token("t"));
@@ -228,6 +229,50 @@ fn two_operators_lose_no_change_of_each_other() {
         let name = format!("3-{round}");
         assert_eq!(ask(&engine, &store, &name, "192.0.2.1"), Status::Allowed);
     }
+}
+
+#[test]
+fn operators_who_set_different_things_of_one_account_keep_each_others() {
+    let server = Server::start(&[]);
+    let options = options(&server.url());
+    set_up(&second(&options), 0);
+    let put = |number: u8| {
+        let options = options.clone();
+        std::thread::spawn(move || {
+            let store = second(&options);
+            for round in 1..=40_u8 {
+                let mut settings = AccountPatch::default();
+                match number {
+                    0 => settings.senders = Some(vec![round.to_string().into()]),
+                    1 => settings.networks = Some(vec![network(round)]),
+                    _ => settings.spend_caps = Some(vec![cap(round)]),
+                }
+                let (account, opening_balance) = (&acme(), Amount::ZERO);
+                let put = Administration::PutAccount { account, opening_balance, settings };
+                done(&store, &put);
+            }
+        })
+    };
+    for thread in (0..3).map(put).collect::<Vec<_>>() {
+        thread.join().unwrap();
+    }
+    let inspect = Administration::Inspect { account: &acme() };
+    let outcome = second(&options).perform(&Command::Administer(&inspect), NOW_MS).unwrap();
+    let Outcome::Account(view) = outcome else { panic!() };
+    let latest = AccountSettings {
+        networks: vec![network(40)],
+        spend_caps: vec![cap(40)],
+        senders: vec!["40".into()],
+    };
+    assert_eq!(*view.settings, latest);
+}
+
+fn network(round: u8) -> IpNet {
+    format!("10.0.{round}.0/24").parse().unwrap()
+}
+
+fn cap(round: u8) -> SpendCap {
+    SpendCap { per: Period::Day, amount: Amount(u64::from(round)), shadow: false }
 }
 
 #[test]
