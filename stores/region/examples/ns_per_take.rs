@@ -1,4 +1,5 @@
-//! Nanoseconds a take, beside the cells of the memory store: `cargo run --release -p tollgate-region --example ns_per_take`.
+//! Nanoseconds a take, beside the cells of the memory store:
+//! `cargo run --release -p tollgate-region --example ns_per_take [KEYS…]`; without, for 1,000 and for 1,000,000 keys.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -37,8 +38,12 @@ fn main() {
         "{:<14} {:>9} {:>14} {:>8} {:>8} {:>6}",
         "algorithm", "keys", "", "region", "memory", "ratio"
     );
+    let mut counts: Vec<u64> = env::args().skip(1).map(|keys| keys.parse().unwrap()).collect();
+    if counts.is_empty() {
+        counts = vec![1_000, 1_000_000];
+    }
     for algorithm in ALGORITHMS {
-        for keys in [1_000_u64, 1_000_000] {
+        for keys in counts.iter().copied() {
             let limit = limit(algorithm, 1);
             let mut options = MemoryOptions::default();
             options.max_cells = 4 * keys as usize;

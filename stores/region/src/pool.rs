@@ -268,6 +268,12 @@ impl<W: Word, const SLOTS: usize> View<'_, W, SLOTS> {
         Ok(freed)
     }
 
+    fn is_hinted(&self, index: usize) -> Result<bool, StoreError> {
+        let bit = 1_u64.wrapping_shl(low_half(index as u64 & 63));
+        let word = self.word(self.layout.hints_at.saturating_add(index.wrapping_shr(6)))?;
+        Ok(word.load() & bit != 0)
+    }
+
     fn hint_free(&self, index: usize) -> Result<(), StoreError> {
         let bit = 1_u64.wrapping_shl(low_half(index as u64 & 63));
         self.word(self.layout.hints_at.saturating_add(index.wrapping_shr(6)))?.set_bits(bit);
@@ -356,6 +362,7 @@ impl<W: Word, const SLOTS: usize> View<'_, W, SLOTS> {
         is_gone: IsGone<'_>,
     ) -> Result<(), StoreError> {
         let owner = match Owner::of(self.block_word(index, OWNER)?.load()) {
+            Some(Owner::Free { .. }) if self.is_hinted(index)? => return Ok(()),
             Some(Owner::Free { .. }) => return self.hint_free(index),
             Some(Owner::Held { by, .. }) if !is_gone(by) => return Ok(()),
             Some(owner) => owner,
