@@ -10,9 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tollgate::AdmitVerdict;
+use tollgate::{Admin, AdminError, AdmitVerdict, Amount, StoreError};
 
-use crate::common::{Ask, NOW_MS, admitted, id, limits, money, open, put_account};
+use crate::common::{Ask, NOW_MS, admitted, id, limits, money, open, open_with, put_account};
 use crate::start;
 
 const PROCESSES: usize = 2;
@@ -76,4 +76,32 @@ pub(crate) fn part(directory: &Path) {
     });
     let counts = counts.map(AtomicU64::into_inner);
     println!("{} {} {}", counts[0], counts[1], counts[2]);
+}
+
+pub(crate) fn a_map_that_another_process_outgrew() {
+    let directory = TempDir::new().unwrap();
+    let small = || open_with(directory.path(), |options| options.map_bytes = 1 << 20);
+    let store = small();
+    put_account(&store, "acme", 5);
+    assert!(start("grow", directory.path(), "").wait().unwrap().success());
+    let read = Admin::new(&store).account(&id("acme"), NOW_MS).map(|_| ());
+    let written = Admin::new(&store).deposit(&id("acme"), Amount(1), NOW_MS);
+    for outcome in [read, written] {
+        let Err(AdminError::Store(StoreError::Unavailable { reason })) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(reason.contains("map_bytes"), "{reason}");
+    }
+    drop(store);
+    // A map that is too small for what is there is made as large as that.
+    let store = small();
+    assert_eq!(money(&store, "acme"), (5, 0, 0));
+    store.verify().unwrap();
+}
+
+pub(crate) fn grow(directory: &Path) {
+    let store = open(directory);
+    for number in 0..8_000 {
+        put_account(&store, &format!("account-{number}-{}", "x".repeat(100)), 1);
+    }
 }
