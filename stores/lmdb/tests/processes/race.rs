@@ -105,3 +105,42 @@ pub(crate) fn grow(directory: &Path) {
         put_account(&store, &format!("account-{number}-{}", "x".repeat(100)), 1);
     }
 }
+
+/// A process that reads takes slots for readers, and keeps its snapshot; when it is killed, both are free.
+pub(crate) fn slots_of_a_killed_process_are_free_again() {
+    let directory = TempDir::new().unwrap();
+    let store = open_with(directory.path(), |options| options.max_readers = READERS);
+    put_account(&store, "acme", 5);
+    let mut reader = start("read", directory.path(), "");
+    while !directory.path().join("all-read").exists() {
+        assert!(reader.try_wait().unwrap().is_none());
+        thread::sleep(Duration::from_millis(1));
+    }
+    let read = || Admin::new(&store).account(&id("acme"), NOW_MS);
+    // This thread has the one slot that is left, another gets none.
+    read().unwrap();
+    let other = || thread::scope(|scope| scope.spawn(read).join().unwrap());
+    assert!(matches!(other(), Err(AdminError::Store(StoreError::Unavailable { .. }))));
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    other().unwrap();
+}
+
+const READERS: u32 = 4;
+
+pub(crate) fn read(directory: &Path) {
+    let store = open_with(directory, |options| options.max_readers = READERS);
+    // `open` has read on this thread already.
+    let barrier = Barrier::new(usize::try_from(READERS - 1).unwrap());
+    thread::scope(|scope| {
+        for _ in 0..READERS - 2 {
+            scope.spawn(|| {
+                Admin::new(&store).account(&id("acme"), NOW_MS).unwrap();
+                barrier.wait();
+                thread::sleep(Duration::from_secs(600)); // it is killed long before
+            });
+        }
+        barrier.wait();
+        fs::write(directory.join("all-read"), "").unwrap();
+    });
+}
