@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tollgate::{
     AccountPatch, AccountRef, Administration, Admit, Amount, ChargeRule, ClaimKey, Command,
     FailureMode, Fingerprint, Finish, Idempotency, IdempotencyRule, Limit, MemoryStore, Mode,
-    OnExpiry, OnOrphan, Outcome, Period, ReservationId, Settle, SpendCap, Store, TokenPatch,
+    OnExpiry, OnOrphan, Outcome, Period, ReservationId, Settle, SpendCap, Store, Token, TokenPatch,
 };
 
 struct Random(u64);
@@ -108,10 +108,13 @@ impl World {
             retention_ms: if self.random.one_in(2) { 5_000 } else { RETENTION_MS },
         };
         let (token, account) = (digest(self.random.below(3)), self.account());
+        let cap = SpendCap { per: Period::Month, amount: Amount(40), shadow: false };
+        let record = Token { spend_caps: vec![cap], ..Token::plain(id("account-0"), Vec::new()) };
         let sender = self.random.one_in(6).then_some("sender");
         let limits = if self.random.one_in(3) { &[][..] } else { &self.limits.clone() };
         let admit = Admit {
             mode: if self.random.one_in(5) { Mode::Peek } else { Mode::Apply },
+            token_record: self.random.one_in(2).then_some(&record),
             idempotency: &idempotency,
             charge: (!self.random.one_in(3)).then(|| Amount(1 + self.random.below(12))),
             charge_rule: &charge_rule,
