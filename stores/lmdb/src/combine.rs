@@ -117,6 +117,12 @@ impl Combiner {
         line.waiting.remove(place)
     }
 
+    /// How many wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.line.lock().waiting.len()
+    }
+
     /// Passes the lead to who waits longest.
     fn pass_lead(&self) {
         let mut line = self.line.lock();

@@ -158,3 +158,46 @@ fn is_no_room(error: &io::Error) -> bool {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the error says, and that it tells what to do.
+    #[test]
+    fn each_error_says_what_to_do() {
+        let io = |kind| heed::Error::Io(io::Error::from(kind));
+        let table = [
+            (heed::Error::Mdb(MdbError::MapFull), "map_bytes"),
+            (io(io::ErrorKind::StorageFull), "the disk has no room"),
+            (io(io::ErrorKind::QuotaExceeded), "the disk has no room"),
+            (io(io::ErrorKind::FileTooLarge), "the disk has no room"),
+            (io(io::ErrorKind::PermissionDenied), "may not be written"),
+            (heed::Error::Mdb(MdbError::ReadersFull), "raise max_readers"),
+            (heed::Error::Mdb(MdbError::MapResized), "the same map_bytes"),
+            (heed::Error::Mdb(MdbError::Corrupted), "restore the store"),
+            (heed::Error::Mdb(MdbError::PageNotFound), "restore the store"),
+            (heed::Error::Mdb(MdbError::Panic), "open it again"),
+        ];
+        for (error, expected) in table {
+            let text = store_error(&error).to_string();
+            assert!(text.contains(expected), "{error:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_opened_is_named() {
+        let path = Path::new("/some/where");
+        let denied = heed::Error::Io(io::Error::from(io::ErrorKind::PermissionDenied));
+        for error in [
+            denied,
+            heed::Error::EnvAlreadyOpened,
+            heed::Error::Mdb(MdbError::Invalid),
+            heed::Error::Mdb(MdbError::VersionMismatch),
+            heed::Error::Mdb(MdbError::MapResized),
+        ] {
+            let text = LmdbError::of(error, "open", path).to_string();
+            assert!(text.contains("/some/where"), "{text}");
+        }
+    }
+}

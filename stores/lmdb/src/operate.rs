@@ -44,7 +44,7 @@ pub struct Statistics {
     /// Pages of the file that hold none: they are used again before the file grows. LMDB's own list of
     /// them is among these.
     pub free_pages: u64,
-    /// Slots for readers that are taken, by threads of all processes.
+    /// Slots for readers that have been taken at the same time, by threads of all processes, at most.
     pub readers: u32,
     /// Slots for readers.
     pub max_readers: u32,

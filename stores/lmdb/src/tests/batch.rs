@@ -1,4 +1,3 @@
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
@@ -36,20 +35,17 @@ fn totals(store: &LmdbStore) -> Totals {
 /// Queues `jobs` while a leader is at work, who then takes them all into its transaction.
 fn in_one_batch(store: &LmdbStore, jobs: Vec<Test>) -> Vec<Result<Outcome, StoreError>> {
     let combiner = Combiner::default();
-    let (leads, queued) = (Barrier::new(2), AtomicU32::new(0));
-    let expected = u32::try_from(jobs.len()).unwrap();
-    let outcomes = Mutex::new(vec![None; jobs.len()]);
+    let leads = Barrier::new(2);
+    let expected = jobs.len();
+    let outcomes = Mutex::new(vec![None; expected]);
     thread::scope(|scope| {
-        let (combiner, leads, queued, outcomes) = (&combiner, &leads, &queued, &outcomes);
+        let (combiner, leads, outcomes) = (&combiner, &leads, &outcomes);
         scope.spawn(move || {
             let mut first = true;
             let mut lead = |writing: &mut Writing<'_>| {
                 if std::mem::take(&mut first) {
                     leads.wait();
-                    while queued.load(Ordering::SeqCst) < expected {
-                        thread::sleep(Duration::from_millis(1));
-                    }
-                    thread::sleep(Duration::from_millis(20));
+                    wait_for(combiner, expected);
                 }
                 count(writing)
             };
@@ -59,16 +55,19 @@ fn in_one_batch(store: &LmdbStore, jobs: Vec<Test>) -> Vec<Result<Outcome, Store
         for (place, job) in jobs.into_iter().enumerate() {
             scope.spawn(move || {
                 let mut own = move |writing: &mut Writing<'_>| job(writing);
-                let boxed = || -> Option<Job> {
-                    queued.fetch_add(1, Ordering::SeqCst);
-                    Some(Box::new(job))
-                };
-                let outcome = combiner.perform(store, &mut own, boxed);
+                let outcome = combiner.perform(store, &mut own, || Some(Box::new(job) as Job));
                 outcomes.lock()[place] = Some(outcome);
             });
         }
     });
     outcomes.into_inner().into_iter().map(Option::unwrap).collect()
+}
+
+/// Until so many wait.
+fn wait_for(combiner: &Combiner, expected: usize) {
+    while combiner.waiting() < expected {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn is_done(outcome: &Result<Outcome, StoreError>) -> bool {
@@ -110,17 +109,14 @@ fn one_that_panics_leaves_nobody_waiting() {
     let directory = TempDir::new().unwrap();
     let store = Arc::new(open(&directory));
     let combiner = Arc::new(Combiner::default());
-    let (leads, queued) = (Arc::new(Barrier::new(2)), Arc::new(AtomicU32::new(0)));
+    let leads = Arc::new(Barrier::new(2));
     let leader = thread::spawn({
-        let (store, combiner, leads, queued) =
-            (Arc::clone(&store), Arc::clone(&combiner), Arc::clone(&leads), Arc::clone(&queued));
+        let (store, combiner, leads) =
+            (Arc::clone(&store), Arc::clone(&combiner), Arc::clone(&leads));
         move || {
             let mut lead = |writing: &mut Writing<'_>| {
                 leads.wait();
-                while queued.load(Ordering::SeqCst) < 2 {
-                    thread::sleep(Duration::from_millis(1));
-                }
-                thread::sleep(Duration::from_millis(20));
+                wait_for(&combiner, 2);
                 count(writing)
             };
             combiner.perform(&*store, &mut lead, || None)
@@ -128,18 +124,14 @@ fn one_that_panics_leaves_nobody_waiting() {
     });
     leads.wait();
     let follow = |panics: bool| {
-        let (store, combiner, queued) =
-            (Arc::clone(&store), Arc::clone(&combiner), Arc::clone(&queued));
+        let (store, combiner) = (Arc::clone(&store), Arc::clone(&combiner));
         thread::spawn(move || {
             let job = move |writing: &mut Writing<'_>| {
                 assert!(!panics, "a test panics");
                 count(writing)
             };
             let mut own = job;
-            combiner.perform(&*store, &mut own, || {
-                queued.fetch_add(1, Ordering::SeqCst);
-                Some(Box::new(job))
-            })
+            combiner.perform(&*store, &mut own, || Some(Box::new(job) as Job))
         })
     };
     let (good, bad) = (follow(false), follow(true));

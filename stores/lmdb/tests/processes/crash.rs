@@ -44,10 +44,10 @@ pub(crate) fn a_killed_process_loses_nothing() {
     for round in 0..kills / 2 {
         let mut random = Random(round.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let names = ["a", "b"];
-        let processes =
+        let mut processes =
             names.map(|name| start("driver", directory.path(), &format!("{round} {name}")));
-        for name in names {
-            wait_for_work(&directory.path().join(format!("log-{round}-{name}-0")));
+        for (process, name) in processes.iter_mut().zip(names) {
+            wait_for_work(process, &directory.path().join(format!("log-{round}-{name}-0")));
         }
         for mut process in processes {
             thread::sleep(Duration::from_micros(random.below(30_000)));
@@ -65,8 +65,9 @@ pub(crate) fn a_killed_process_loses_nothing() {
     assert!(executions.len() as u64 > kills && settled as u64 > kills, "too little was done");
 }
 
-fn wait_for_work(log: &Path) {
+fn wait_for_work(process: &mut Child, log: &Path) {
     while !fs::metadata(log).is_ok_and(|found| found.len() > 0) {
+        assert!(process.try_wait().unwrap().is_none(), "it ended by itself");
         thread::sleep(Duration::from_micros(200));
     }
 }

@@ -38,14 +38,21 @@ fn main() {
         let argument = env::var(ARGUMENT).unwrap();
         match role.as_str() {
             "race" => race::part(&directory),
+            "read" => race::read(&directory),
+            "grow" => race::grow(&directory),
             "disk_full" => disk_full::part(&directory),
             "driver" => driver::run(&directory, &argument),
             other => panic!("no role {other}"),
         }
         return;
     }
-    let tests: [(&str, fn()); 3] = [
+    let tests: [(&str, fn()); 5] = [
         ("two_processes_never_overshoot", race::two_processes_never_overshoot),
+        ("a_map_that_another_process_outgrew", race::a_map_that_another_process_outgrew),
+        (
+            "slots_of_a_killed_process_are_free_again",
+            race::slots_of_a_killed_process_are_free_again,
+        ),
         ("a_full_disk_loses_nothing", disk_full::a_full_disk_loses_nothing),
         ("a_killed_process_loses_nothing_it_was_told", crash::a_killed_process_loses_nothing),
     ];

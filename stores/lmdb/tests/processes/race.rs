@@ -10,9 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tollgate::AdmitVerdict;
+use tollgate::{Admin, AdminError, AdmitVerdict, Amount, StoreError};
 
-use crate::common::{Ask, NOW_MS, admitted, id, limits, money, open, put_account};
+use crate::common::{Ask, NOW_MS, admitted, id, limits, money, open, open_with, put_account};
 use crate::start;
 
 const PROCESSES: usize = 2;
@@ -79,4 +79,71 @@ pub(crate) fn part(directory: &Path) {
     });
     let counts = counts.map(AtomicU64::into_inner);
     println!("{} {} {}", counts[0], counts[1], counts[2]);
+}
+
+pub(crate) fn a_map_that_another_process_outgrew() {
+    let directory = TempDir::new().unwrap();
+    let small = || open_with(directory.path(), |options| options.map_bytes = 1 << 20);
+    let store = small();
+    put_account(&store, "acme", 5);
+    assert!(start("grow", directory.path(), "").wait().unwrap().success());
+    let read = Admin::new(&store).account(&id("acme"), NOW_MS).map(|_| ());
+    let written = Admin::new(&store).deposit(&id("acme"), Amount(1), NOW_MS);
+    for outcome in [read, written] {
+        let Err(AdminError::Store(StoreError::Unavailable { reason })) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(reason.contains("map_bytes"), "{reason}");
+    }
+    drop(store);
+    // A map that is too small for what is there is made as large as that.
+    let store = small();
+    assert_eq!(money(&store, "acme"), (5, 0, 0));
+    store.verify().unwrap();
+}
+
+pub(crate) fn grow(directory: &Path) {
+    let store = open(directory);
+    for number in 0..8_000 {
+        put_account(&store, &format!("account-{number}-{}", "x".repeat(100)), 1);
+    }
+}
+
+/// A process that reads takes slots for readers, and keeps its snapshot; when it is killed, both are free.
+pub(crate) fn slots_of_a_killed_process_are_free_again() {
+    let directory = TempDir::new().unwrap();
+    let store = open_with(directory.path(), |options| options.max_readers = READERS);
+    put_account(&store, "acme", 5);
+    let mut reader = start("read", directory.path(), "");
+    while !directory.path().join("all-read").exists() {
+        assert!(reader.try_wait().unwrap().is_none());
+        thread::sleep(Duration::from_millis(1));
+    }
+    let read = || Admin::new(&store).account(&id("acme"), NOW_MS);
+    // This thread has the one slot that is left, another gets none.
+    read().unwrap();
+    let other = || thread::scope(|scope| scope.spawn(read).join().unwrap());
+    assert!(matches!(other(), Err(AdminError::Store(StoreError::Unavailable { .. }))));
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    other().unwrap();
+}
+
+const READERS: u32 = 4;
+
+pub(crate) fn read(directory: &Path) {
+    let store = open_with(directory, |options| options.max_readers = READERS);
+    // `open` has read on this thread already.
+    let barrier = Barrier::new(usize::try_from(READERS - 1).unwrap());
+    thread::scope(|scope| {
+        for _ in 0..READERS - 2 {
+            scope.spawn(|| {
+                Admin::new(&store).account(&id("acme"), NOW_MS).unwrap();
+                barrier.wait();
+                thread::sleep(Duration::from_secs(600)); // it is killed long before
+            });
+        }
+        barrier.wait();
+        fs::write(directory.join("all-read"), "").unwrap();
+    });
 }
