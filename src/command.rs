@@ -88,8 +88,9 @@ pub struct Credential {
     pub token: Option<Arc<Token>>,
     /// The account's settings, where it has networks; a store may leave them out where it has none.
     pub settings: Option<Arc<AccountSettings>>,
-    /// Which state of the account's settings and tokens this is. It changes with every change of them,
-    /// so that an [`Admit`] that follows is decided only by what is still in force.
+    /// Which state of the account's settings and of the token this is. It changes with every change of
+    /// them, so that an [`Admit`] that follows is decided only by what is still in force; a store may
+    /// change it with other tokens of the account too.
     pub revision: u64,
 }
 

@@ -71,8 +71,7 @@ pub trait Records {
     #[allow(clippy::missing_errors_doc)]
     fn settings(&mut self, account: &AccountRef) -> Result<Arc<AccountSettings>, Self::Error>;
     /// A number that changes with every commit of an account's settings or of a token of it, so that
-    /// nothing is decided by what was looked up before. A store that gives the same number for ever
-    /// promises that nobody looks up long before admitting.
+    /// nothing is decided by what was looked up before.
     #[allow(clippy::missing_errors_doc)]
     fn revision(&mut self, account: &AccountRef) -> Result<u64, Self::Error>;
     /// An account's money.

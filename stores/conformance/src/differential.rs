@@ -1,6 +1,6 @@
 //! The same random commands to a store and to the model: the answers must be equal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -29,6 +29,9 @@ const STEPS: usize = 90;
 struct Side<'s> {
     desk: Desk<'s>,
     credentials: BTreeMap<TokenDigest, Credential>,
+    /// Those after whose look-up another token of some account changed: a store may take them for old or
+    /// not.
+    unsure: BTreeSet<TokenDigest>,
     accounts: BTreeMap<AccountId, AccountRef>,
 }
 
@@ -220,7 +223,7 @@ fn other_scopes() -> &'static ScopeTable {
 impl<'s> Side<'s> {
     fn new(store: &'s dyn Store) -> Self {
         let (credentials, accounts) = (BTreeMap::new(), BTreeMap::new());
-        Side { desk: Desk::new(store), credentials, accounts }
+        Side { desk: Desk::new(store), credentials, unsure: BTreeSet::new(), accounts }
     }
 
     /// The store's own reference where it gave one.
@@ -254,7 +257,20 @@ impl<'s> Side<'s> {
                 let refund = Administration::Refund { account, reservation, amount, reference };
                 self.administer(&refund, now_ms)
             }
-            step => self.change(step, play),
+            step => {
+                let answer = self.change(step, play);
+                let changed = match step {
+                    Step::PutToken { token, .. } | Step::Revoke { token } => vec![*token],
+                    Step::Rotate { old, new, .. } => vec![*old, *new],
+                    _ => return answer,
+                };
+                if answer == Answer::Done {
+                    let changed: Vec<TokenDigest> = changed.into_iter().map(world::token).collect();
+                    let others = self.credentials.keys().filter(|digest| !changed.contains(digest));
+                    self.unsure.extend(others);
+                }
+                answer
+            }
         }
     }
 
@@ -332,7 +348,8 @@ impl<'s> Side<'s> {
     fn admit(&mut self, asked: &Asked, play: &Play) -> Answer {
         let now_ms = play.now_ms;
         let digest = world::token(asked.token);
-        if !(asked.stale && self.credentials.contains_key(&digest)) {
+        let kept = self.credentials.contains_key(&digest) && !self.unsure.contains(&digest);
+        if !(asked.stale && kept) {
             let looked_up = self.look_up(&digest, world::usual_scopes(), None, now_ms);
             let Answer::LookedUp(Some(_)) = looked_up else { return looked_up };
         }
@@ -373,6 +390,7 @@ impl<'s> Side<'s> {
             }
             (None, None) => {
                 self.credentials.insert(*digest, credential);
+                self.unsure.remove(digest);
                 return Answer::LookedUp(Some(Box::new(known)));
             }
         };

@@ -38,22 +38,19 @@ impl CredentialCache {
 
     pub(crate) fn get(&self, digest: &TokenDigest, now_ms: u64) -> Option<Found> {
         let found = self.0.as_ref()?.get(digest)?;
-        // It may have been prolonged since.
+        // An expired one may have been prolonged since.
         let expired = found.token.expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms);
-        (!expired).then_some(found)
+        (!expired && !found.token.revoked).then_some(found)
     }
 
-    /// Keeps what was read, unless something later is known.
+    /// Keeps what was read, unless something later is known: also a revocation, so that what another thread
+    /// read before it does not come back.
     pub(crate) fn put(&self, digest: &TokenDigest, found: &Found) {
         let Some(cache) = &self.0 else { return };
         if cache.get(digest).is_some_and(|known| known.revision > found.revision) {
             return;
         }
-        if found.token.revoked {
-            cache.remove(digest);
-        } else {
-            cache.insert(*digest, found.clone());
-        }
+        cache.insert(*digest, found.clone());
     }
 
     pub(crate) fn forget(&self, digest: &TokenDigest) {

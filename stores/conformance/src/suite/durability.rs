@@ -125,7 +125,7 @@ pub fn credentials_from_before_a_restart(subject: &Subject) {
     let desk = Desk::new(&*store);
     desk.open(1, 10);
     let old = desk.look_up(&token(1), NOW_MS).unwrap();
-    desk.put_token(2, &account(1), TokenPatch::default());
+    desk.put_token(1, &account(1), TokenPatch::default());
     let store = subject.reopen(store);
     let desk = Desk::new(&*store);
     let ask = Ask::new(token(1)).charge(1).limits(&[per_token(Algorithm::Gcra, 9, 1_000)]);

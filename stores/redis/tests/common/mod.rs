@@ -5,6 +5,7 @@
 pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod proxy;
+pub(crate) mod tied;
 pub(crate) mod world;
 
 use std::net::TcpListener;
