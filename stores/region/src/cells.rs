@@ -62,7 +62,12 @@ impl<W: Word, const SLOTS: usize> View<'_, W, SLOTS> {
             let Some(slot) = self.find(key)? else {
                 let (answer, None) = step(None) else {
                     if key.kind != Kind::Gcra {
-                        self.prepare_link(now_ms)?;
+                        let prepared = self.prepare_link(now_ms);
+                        // The last place may have gone to this very key.
+                        if prepared.is_err() && self.find(key)?.is_some() {
+                            continue;
+                        }
+                        prepared?;
                     }
                     self.make_room(key, now_ms)?;
                     continue;

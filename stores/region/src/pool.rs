@@ -116,7 +116,9 @@ impl<W: Word, const SLOTS: usize> View<'_, W, SLOTS> {
     ) -> Result<bool, StoreError> {
         let adds = !state::is_link(old);
         if adds && !self.count_linked(|linked| self.one_more(linked))? {
-            return Err(full());
+            // The last place may have gone to this very cell.
+            let unchanged = self.word(state_at)?.load() == old;
+            return if unchanged { Err(full()) } else { Ok(false) };
         }
         let spare = match self.spare(now_ms) {
             Ok(spare) => spare,
