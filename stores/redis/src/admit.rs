@@ -18,7 +18,7 @@ use crate::look::{Wanted, look as look_at, revision};
 use crate::look_up::publish;
 use crate::protocol::{Protocol, named};
 use crate::records;
-use crate::scripts::ADMIT;
+use crate::scripts::{ADMIT, LIMITS};
 use crate::spanning::{self, Spanning};
 
 /// The digest under which what the token spends is counted.
@@ -95,8 +95,15 @@ fn script(
     now_ms: u64,
 ) -> Result<ScriptCall, StoreError> {
     let account = protocol.keys.account(named(admit.account)?);
-    let mut keys = account.records().to_vec();
-    keys.extend([account.senders(), account.nonce(&io.next_nonce()), account.tokens()]);
+    let nonce = account.nonce(&io.next_nonce());
+    let limits_only = admit.asks_limits_only();
+    let mut keys = if limits_only {
+        vec![account.account(), account.tokens(), nonce]
+    } else {
+        let mut keys = account.records().to_vec();
+        keys.extend([account.senders(), nonce, account.tokens()]);
+        keys
+    };
     let mut limits = Vec::with_capacity(admit.limits.len());
     for (place, limit) in admit.limits.iter().enumerate() {
         let cell = limit.cell_key(admit.token, admit.account, admit.source);
@@ -110,17 +117,32 @@ fn script(
         }
         limits.push(describe(limit, admit, said));
     }
-    let mut args = arguments(protocol, admit, now_ms);
+    let mut args = first_arguments(protocol, admit, now_ms);
+    if !limits_only {
+        args.extend(other_arguments(admit, now_ms));
+    }
     args.extend(limits);
-    Ok(ScriptCall { script: &ADMIT, keys, args })
+    Ok(ScriptCall { script: if limits_only { &LIMITS } else { &ADMIT }, keys, args })
 }
 
 fn flag(set: bool) -> Vec<u8> {
     if set { b"1".to_vec() } else { b"0".to_vec() }
 }
 
-/// All arguments but the limits, in the order in which the script reads them.
-fn arguments(protocol: &Protocol, admit: &Admit<'_>, now_ms: u64) -> Vec<Vec<u8>> {
+/// The arguments that every admission has, in the order in which scripts read them.
+fn first_arguments(protocol: &Protocol, admit: &Admit<'_>, now_ms: u64) -> Vec<Vec<u8>> {
+    let now_ns = now_ms.saturating_mul(1_000_000);
+    vec![
+        protocol.remember_ms.clone(),
+        now_ms.to_string().into_bytes(),
+        now_ns.to_be_bytes().to_vec(),
+        admit.revision.map(|revision| revision.to_be_bytes().to_vec()).unwrap_or_default(),
+        admit.token.as_bytes().to_vec(),
+    ]
+}
+
+/// Those that follow where more than limits can hold the request back.
+fn other_arguments(admit: &Admit<'_>, now_ms: u64) -> Vec<Vec<u8>> {
     let (kind, claim, fingerprint, rerun, expires_ms) = match *admit.idempotency {
         Idempotency::Absent => (&b""[..], vec![], vec![], false, 0),
         Idempotency::Invalid => (&b"i"[..], vec![], vec![], false, 0),
@@ -139,15 +161,9 @@ fn arguments(protocol: &Protocol, admit: &Admit<'_>, now_ms: u64) -> Vec<Vec<u8>
     let lease_until_ms = now_ms.saturating_add(admit.charge_rule.lease_ms);
     rule.extend(lease_until_ms.to_be_bytes());
     rule.extend(admit.charge_rule.retention_ms.to_be_bytes());
-    let now_ns = now_ms.saturating_mul(1_000_000);
     let sender = admit.sender.map(|sender| format!("={sender}").into_bytes());
     let charge = admit.charge.map(|Amount(charge)| charge.to_be_bytes().to_vec());
     vec![
-        protocol.remember_ms.clone(),
-        now_ms.to_string().into_bytes(),
-        now_ns.to_be_bytes().to_vec(),
-        admit.revision.map(|revision| revision.to_be_bytes().to_vec()).unwrap_or_default(),
-        admit.token.as_bytes().to_vec(),
         Period::Day.number(now_ms).to_string().into_bytes(),
         Period::Month.number(now_ms).to_string().into_bytes(),
         kind.to_vec(),

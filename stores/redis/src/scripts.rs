@@ -18,7 +18,9 @@ macro_rules! scripts {
 
 scripts! {
     /// [`Command::Admit`](tollgate::Command::Admit), to be applied.
-    ADMIT: "numbers", "cells", "format", "account", "admit";
+    ADMIT: "numbers", "cells", "gather", "revision", "format", "account", "admit";
+    /// The same where nothing but limits can hold the request back.
+    LIMITS: "numbers", "cells", "gather", "revision", "limits";
     /// [`Command::Settle`](tollgate::Command::Settle), and an operator's resolution.
     SETTLE: "numbers", "format", "account", "settle";
     /// Gives back a part of what was posted.

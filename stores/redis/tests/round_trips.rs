@@ -41,7 +41,8 @@ fn the_first_use_of_a_token_takes_two_and_every_other_one() {
     set_up(&operator, 100);
     put_token(&operator, "u", TokenPatch::default());
     let (engine, store) = (engine(), second(&options));
-    // The server learns the script.
+    // The server learns the scripts.
+    admitted(charge(&operator, 9, 1, &[]));
     assert_eq!(ask(&engine, &store, "u", "192.0.2.1"), Status::Allowed);
     let first =
         cost(&store, || assert_eq!(ask(&engine, &store, "t", "192.0.2.1"), Status::Allowed));
@@ -50,8 +51,8 @@ fn the_first_use_of_a_token_takes_two_and_every_other_one() {
     assert_eq!((first, again), (2, 1));
     assert_eq!(cost(&store, || drop(charge(&store, 1, 1, &[any_limit()]).unwrap())), 1);
     admitted(charge(&store, 2, 1, &[]));
-    settle(&store, ReservationId(1), &answer("x")).unwrap();
-    let settled = cost(&store, || drop(settle(&store, ReservationId(2), &answer("x")).unwrap()));
+    settle(&store, ReservationId(2), &answer("x")).unwrap();
+    let settled = cost(&store, || drop(settle(&store, ReservationId(3), &answer("x")).unwrap()));
     assert_eq!(settled, 1);
     let unknown = cost(&store, || {
         assert_eq!(ask(&engine, &store, "nobody", "192.0.2.1"), Status::InvalidToken);
@@ -161,7 +162,11 @@ fn an_account_of_a_later_format_is_left_alone() {
     let account = format!("{}:{{acme}}:a", options.protocol.prefix);
     server.command(&["HSET", &account, "f", "2"]);
     let later = StoreError::NewerFormat { found: 2, known: 1 };
-    assert_eq!(plain(&store, &[]).unwrap_err(), later);
+    assert_eq!(charge(&store, 1, 1, &[]).unwrap_err(), later);
+    let (token, account) = (token("t"), acme_ref());
+    let plain = Admit::limits_only(&token, &account, &[]);
+    let admit = Admit { revision: Some(1), ..plain };
+    assert_eq!(store.admit(&admit, NOW_MS).unwrap_err(), later);
     assert_eq!(settle(&store, ReservationId(1), &Finish::Unknown).unwrap_err(), later);
     let deposit = Administration::Deposit { account: &acme(), amount: Amount(1) };
     for administration in [deposit, Administration::Inspect { account: &acme() }] {

@@ -10,7 +10,6 @@ local day, month = tonumber(ARGV[6]), tonumber(ARGV[7])
 local key_kind, claim_key, fingerprint = ARGV[8], ARGV[9], ARGV[10]
 local charge = ARGV[16]
 
-local raw, next_cells = {}, {}
 local shadow_cap = '0'
 
 local repeated = redis.call('GET', NONCE)
@@ -25,37 +24,12 @@ if repeated then
   return repeated
 end
 
-local refused_requests, refused_executions = false, ARGV[15] == '1'
-local cell = FIRST_CELL
-for place = FIRST_LIMIT, #ARGV do
-  local limit = ARGV[place]
-  local elsewhere = limit:byte(4)
-  local passes = elsewhere == 112
-  if elsewhere == 45 then
-    local stored = redis.call('GET', KEYS[cell]) or ''
-    local following, rest
-    passes, following, rest = check_cell(limit, stored, now, now_high, now_low)
-    raw[#raw + 1] = stored
-    if following then
-      next_cells[#next_cells + 1] = { KEYS[cell], following, rest, limit:byte(2) == 114 }
-    end
-    cell = cell + 1
-  end
-  if not passes and limit:byte(3) == 48 then
-    if limit:byte(2) == 114 then
-      refused_requests = true
-    else
-      refused_executions = true
-    end
-  end
-end
+local raw, following, refused_requests, refused_executions =
+  gather(FIRST_CELL, FIRST_LIMIT, now, now_high, now_low)
+refused_executions = refused_executions or ARGV[15] == '1'
 
 local function answer(verdict, extra)
-  local parts = { verdict, shadow_cap, extra }
-  for place, stored in ipairs(raw) do
-    parts[place + 3] = stored
-  end
-  return reply_of(parts)
+  return answer_with(verdict, shadow_cap, extra, raw)
 end
 
 -- Keeps the answer for a while: a request that is sent again, because the connection broke, is
@@ -89,13 +63,7 @@ end
 -- Counts what a request consumes that is not let through.
 local function refuse(verdict, extra)
   local reply = answer(verdict, extra)
-  local wrote = false
-  for _, following in ipairs(next_cells) do
-    if following[4] then
-      put_cell(following[1], following[2], following[3])
-      wrote = true
-    end
-  end
+  local wrote = put_cells(following, false)
   if verdict == 'P' then
     -- The stored answer may be large: it is not kept twice.
     if wrote then
@@ -214,9 +182,7 @@ if has_key or charge ~= '' then
   id = bytes(wallet[SEQUENCE], wallet[SEQUENCE + 1])
 end
 local reply = answer('A', id)
-for _, following in ipairs(next_cells) do
-  put_cell(following[1], following[2], following[3])
-end
+local wrote = put_cells(following, true)
 if id ~= '' and exists then
   local counted = string.rep('\0', 16)
   if charge ~= '' then
@@ -242,7 +208,7 @@ if id ~= '' and exists then
     put_due('r' .. id, number(lease, 1))
   end
 end
-if id ~= '' or #next_cells > 0 then
+if id ~= '' or wrote then
   remember(reply)
 end
 return reply
