@@ -337,6 +337,10 @@ pub fn refunding_at_once_gives_back_once(subject: &Subject) {
     let done: std::collections::BTreeSet<usize> =
         outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(name, _)| *name).collect();
     assert_eq!(done.len(), 3, "{outcomes:?}");
+    for name in done {
+        let name = format!("reference {name}");
+        assert_eq!(desk.admin().refund(&reference, id, Amount(3), &name, NOW_MS), Ok(()));
+    }
     assert_eq!(desk.account(1).wallet.refunded, Amount(9));
 }
 
