@@ -176,6 +176,42 @@ fn an_account_of_a_later_format_is_left_alone() {
 }
 
 #[test]
+fn only_limits_and_remembered_answers_go_by_age() {
+    let server = Server::start(&[]);
+    let options = options(&server.url());
+    let store = second(&options);
+    set_up(&store, 100);
+    let mut limit = any_limit();
+    limit.algorithm = Algorithm::FixedWindow;
+    limit.quota = Quota::new(10, 1_000);
+    let mut global = limit.clone();
+    global.partition = Partition::Global;
+    admitted(charge(&store, 1, 1, &[limit, global]));
+    let prefix = &options.protocol.prefix;
+    let mut connection = server.connection();
+    let keys: Vec<String> =
+        tollgate_redis::redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+    let (mut cells, mut answers, mut others) = (0, 0, 0);
+    for key in keys {
+        let left_ms: i64 =
+            tollgate_redis::redis::cmd("PTTL").arg(&key).query(&mut connection).unwrap();
+        let rest = key.strip_prefix(prefix.as_str()).unwrap();
+        if rest.starts_with(":{acme}:l:") || rest.starts_with(":c:") {
+            cells += 1;
+            // Twice what the window has left, and an hour.
+            assert!((3_590_000..=3_602_000).contains(&left_ms), "{key}: {left_ms}");
+        } else if rest.starts_with(":{acme}:n:") {
+            answers += 1;
+            assert!((1..=60_000).contains(&left_ms), "{key}: {left_ms}");
+        } else {
+            others += 1;
+            assert_eq!(left_ms, -1, "{key}");
+        }
+    }
+    assert!(cells == 2 && answers >= 1 && others >= 7, "{cells} {answers} {others}");
+}
+
+#[test]
 fn a_token_is_of_one_account_although_two_ask_for_it() {
     let server = Server::start(&[]);
     let options = options(&server.url());
