@@ -319,7 +319,7 @@ proptest! {
         // Others count only what fits beside what was taken, in both worlds.
         let mut worlds = (taken, cell);
         let mut now_ms = taken_ms;
-        let mut others = |worlds: &mut (Cell, Option<Cell>), now_ms: &mut u64, (dt, cost): Call| {
+        let others = |worlds: &mut (Cell, Option<Cell>), now_ms: &mut u64, (dt, cost): Call| {
             *now_ms = now_ms.saturating_add_signed(dt);
             let (a, b) = (
                 check(algorithm, &quota, Some(&worlds.0), *now_ms, cost),

@@ -4,6 +4,7 @@
 mod check;
 mod common;
 mod explain;
+mod redis;
 mod scenario;
 mod stores;
 mod token;
