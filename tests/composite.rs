@@ -37,6 +37,7 @@ fn composite(engine: &Engine) -> CompositeStore<MemoryStore, MemoryStore> {
 }
 
 /// What is left of the limit over requests and of the one over executions.
+#[allow(clippy::unwrap_used, reason = "helpers of tests may do what tests may")]
 fn left(engine: &Engine, store: &impl Store) -> (u64, u64) {
     let bearer = [("authorization", "Bearer acme")];
     let request = Request {
