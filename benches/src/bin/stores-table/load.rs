@@ -19,7 +19,8 @@ const MEASURED: Duration = Duration::from_millis(1_500);
 pub(crate) enum Kind {
     /// Look-up, and an admission by one GCRA limit.
     Get,
-    /// Look-up, admission with limit, claim and charge, and settlement with a response to be kept.
+    /// Look-up, admission with limit, claim and charge, and settlement with a response that is kept for two
+    /// seconds: what is new and what is forgotten balance.
     Post,
 }
 
@@ -51,7 +52,8 @@ impl Load {
         let policy = PolicyConfig::from_toml(
             "[scopes]\nall = [\"GET /messages\", \"POST /sms/send\"]\n\
              [limits.token]\nper = \"token\"\nquota = 1000000000\nwindow_ms = 60000\n\
-             [routes.\"POST /sms/send\"]\nidempotency = true\nprice = 5\n",
+             [routes.\"POST /sms/send\"]\nidempotency = true\nprice = 5\n\
+             [idempotency]\nretention_ms = 2000\n[reservations]\nlease_ms = 2000\nretention_ms = 2000\n",
         );
         let token = |caller: usize| {
             let mut entropy = [7; 32];
