@@ -123,6 +123,22 @@ pub(crate) async fn publish(
     Ok(())
 }
 
+/// Takes back the copy with this revision, of a token that the account has lost: from now on look-ups ask
+/// the account.
+pub(crate) async fn unpublish(
+    protocol: &Protocol,
+    io: &Io,
+    digest: &TokenDigest,
+    account: &AccountId,
+    wrong: u64,
+) -> Result<(), StoreError> {
+    let copy = TokenCopy { account: account.clone(), token: None, settings: None };
+    let keys = vec![protocol.keys.token(digest)];
+    let args = vec![write(0, &copy)?, wrong.to_be_bytes().to_vec()];
+    io.script(ScriptCall { script: &PUBLISH, keys, args }).await?;
+    Ok(())
+}
+
 pub(crate) async fn look_up(
     protocol: &Protocol,
     io: &Io,

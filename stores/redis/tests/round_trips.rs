@@ -154,6 +154,25 @@ fn a_copy_of_what_the_account_lost_is_replaced() {
 }
 
 #[test]
+fn a_token_that_the_account_lost_is_unknown() {
+    let server = Server::start(&[]);
+    let options = options(&server.url());
+    let (engine, store) = (engine(), second(&options));
+    set_up(&store, 100);
+    assert_eq!(ask(&engine, &store, "t", "192.0.2.1"), Status::Allowed);
+    let tokens = format!("{}:{{acme}}:t", options.protocol.prefix);
+    // Its server lost the latest writes; the copy was another server's.
+    server.command(&["DEL", &tokens]);
+    for handle in [&store, &second(&options), &second(&options)] {
+        assert_eq!(ask(&engine, handle, "t", "192.0.2.1"), Status::InvalidToken);
+    }
+    put_token(&second(&options), "t", TokenPatch::default());
+    for handle in [&store, &second(&options)] {
+        assert_eq!(ask(&engine, handle, "t", "192.0.2.1"), Status::Allowed);
+    }
+}
+
+#[test]
 fn an_account_of_a_later_format_is_left_alone() {
     let server = Server::start(&[]);
     let options = options(&server.url());
