@@ -12,7 +12,7 @@ use rustls::crypto::CryptoProvider;
 
 use crate::exchange::{Call, Reply};
 use crate::failure::CallError;
-use crate::options::RedisOptions;
+use crate::options::{CLUSTER_RETRIES, CLUSTER_WAIT, RedisOptions};
 use crate::protocol::OptionsError;
 
 /// How to connect.
@@ -57,9 +57,9 @@ pub(crate) fn cluster_client(
     let mut builder = ClusterClient::builder(servers)
         .connection_timeout(options.connect_timeout)
         .response_timeout(options.response_timeout)
-        .retries(3)
+        .retries(CLUSTER_RETRIES)
         .min_retry_wait(10)
-        .max_retry_wait(200);
+        .max_retry_wait(u64::try_from(CLUSTER_WAIT.as_millis()).unwrap_or(u64::MAX));
     if let Some(certificates) = certificates(options) {
         builder = builder.certs(certificates);
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tollgate::{Command, Outcome, Store, StoreError};
 
@@ -19,8 +20,9 @@ pub struct RedisStore {
     protocol: Protocol,
     pool: Pool,
     nonces: Nonces,
-    /// Whether a call may be sent again: the server remembers what it answered.
-    sends_again: bool,
+    /// How long after it was sent first a call may be sent again, for as long again: the server remembers
+    /// what it answered. Zero: never.
+    sends_again_within: Duration,
     round_trips: AtomicU64,
 }
 
@@ -47,7 +49,7 @@ impl RedisStore {
             }
         };
         Ok(RedisStore {
-            sends_again: !protocol.remember.is_zero(),
+            sends_again_within: protocol.remember.checked_div(2).unwrap_or_default(),
             protocol: Protocol::new(&protocol)?,
             pool: Pool::new(connector, options),
             nonces: Nonces::new()?,
@@ -63,9 +65,11 @@ impl RedisStore {
 
     /// Sends calls, and once again when the connection breaks.
     fn send(&self, calls: &[Call], line: &mut Option<Line>) -> Vec<Reply> {
+        let until = Instant::now().checked_add(self.sends_again_within);
         let replies = self.try_send(calls, line);
         let lost = replies.iter().any(is_lost);
-        if lost && self.sends_again { self.try_send(calls, line) } else { replies }
+        let in_time = until.is_none_or(|until| Instant::now() < until);
+        if lost && in_time { self.try_send(calls, line) } else { replies }
     }
 
     fn try_send(&self, calls: &[Call], line: &mut Option<Line>) -> Vec<Reply> {

@@ -4,11 +4,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::limits::{any_limit, engine};
 use common::world::*;
 use common::{Cluster, Server, options};
 use tollgate::*;
-use tollgate_redis::{RedisOptions, RedisStore};
+use tollgate_redis::{OptionsError, RedisOptions, RedisStore};
 
 fn text(name: &str) -> String {
     format!("Bearer {name}")
@@ -228,6 +230,39 @@ fn only_limits_and_remembered_answers_go_by_age() {
         }
     }
     assert!(cells == 2 && answers >= 1 && others >= 7, "{cells} {answers} {others}");
+}
+
+/// The longest that an answer is remembered now.
+fn remembered_ms(node: &Server) -> i64 {
+    let mut connection = node.connection();
+    let keys: Vec<String> =
+        tollgate_redis::redis::cmd("KEYS").arg("*:n:*").query(&mut connection).unwrap();
+    let left = |key: String| -> i64 {
+        tollgate_redis::redis::cmd("PTTL").arg(key).query(&mut connection).unwrap()
+    };
+    keys.into_iter().map(left).max().unwrap_or(0)
+}
+
+#[test]
+fn an_answer_is_remembered_for_longer_than_all_tries_take() {
+    let (server, cluster) = (Server::start(&[]), Cluster::start());
+    let open = |url: &str, remember, timeout| {
+        let mut options = RedisOptions::new(url);
+        options.protocol.remember = remember;
+        (options.connect_timeout, options.response_timeout) = (timeout, timeout);
+        RedisStore::new(&options)
+    };
+    let (second, default) = (Duration::from_secs(1), Duration::from_secs(10));
+    set_up(&open(&server.url(), default, second).unwrap(), 1);
+    assert!((5_000..=10_000).contains(&remembered_ms(&server)));
+    // Sent twice, each time with connecting and waiting for the answer.
+    set_up(&open(&server.url(), Duration::from_nanos(1), 5 * second).unwrap(), 1);
+    assert!((35_000..=40_000).contains(&remembered_ms(&server)));
+    // A cluster's client sends each of them four times.
+    set_up(&open(&cluster.url(), default, second).unwrap(), 1);
+    let longest = cluster.nodes.iter().map(remembered_ms).max().unwrap();
+    assert!((28_000..=34_000).contains(&longest), "{longest}");
+    assert!(matches!(open(&cluster.url(), Duration::ZERO, second), Err(OptionsError::Zero { .. })));
 }
 
 #[test]
