@@ -15,7 +15,7 @@ use crate::protocol::{OptionsError, Protocol};
 /// A store on a Redis or Valkey server or cluster, for threads that wait for the answer.
 ///
 /// Threads share a bounded number of connections. It connects when it is first needed, and again when
-/// a connection broke.
+/// a connection broke. A program that forks may make it before, and use it first after.
 pub struct RedisStore {
     protocol: Protocol,
     pool: Pool,
@@ -108,9 +108,10 @@ impl Store for RedisStore {
     }
 }
 
-/// Names for the exchanges of one store: a random number of its own, and a count.
+/// Names for the exchanges of one store: a random number of its own with the process mixed in, and a
+/// count. A store may be made before a program forks, and each process then counts for itself.
 pub(crate) struct Nonces {
-    own: [u8; 8],
+    own: u64,
     count: AtomicU64,
 }
 
@@ -119,14 +120,37 @@ impl Nonces {
         let mut own = [0; 8];
         let random = getrandom::fill(&mut own);
         random.map_err(|_| OptionsError::Unusable { what: "the system's randomness" })?;
-        Ok(Nonces { own, count: AtomicU64::new(0) })
+        Ok(Nonces { own: u64::from_be_bytes(own), count: AtomicU64::new(0) })
     }
 
     pub(crate) fn next(&self) -> Nonce {
+        self.next_of(std::process::id())
+    }
+
+    fn next_of(&self, process: u32) -> Nonce {
         let mut nonce = [0; 16];
         let (own, count) = nonce.split_at_mut(8);
-        own.copy_from_slice(&self.own);
+        own.copy_from_slice(&(self.own ^ u64::from(process)).to_be_bytes());
         count.copy_from_slice(&self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
         Nonce(nonce)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_came_of_one_never_use_a_name_twice() {
+        let (parent, child) = (Nonces::new().unwrap(), Nonces::new().unwrap());
+        let child = Nonces { own: parent.own, ..child };
+        let mut names: Vec<[u8; 16]> = Vec::new();
+        for _ in 0..100 {
+            names.extend([parent.next_of(7).0, child.next_of(8).0]);
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 200);
+        assert_eq!(parent.next().0[..8], child.next().0[..8]);
     }
 }
