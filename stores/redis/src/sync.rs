@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tollgate::{Command, Outcome, Store, StoreError};
 
-use crate::connection::{Connector, Line, Pool, client, cluster_client};
+use crate::connection::{Connector, Lease, Pool, client, cluster_client};
 use crate::exchange::{Call, Nonce, Reply};
 use crate::failure::CallError;
 use crate::options::RedisOptions;
@@ -64,7 +64,7 @@ impl RedisStore {
     }
 
     /// Sends calls, and once again when the connection breaks.
-    fn send(&self, calls: &[Call], line: &mut Option<Line>) -> Vec<Reply> {
+    fn send<'s>(&'s self, calls: &[Call], line: &mut Option<Lease<'s>>) -> Vec<Reply> {
         let until = Instant::now().checked_add(self.sends_again_within);
         let replies = self.try_send(calls, line);
         let lost = replies.iter().any(is_lost);
@@ -72,7 +72,7 @@ impl RedisStore {
         if lost && in_time { self.try_send(calls, line) } else { replies }
     }
 
-    fn try_send(&self, calls: &[Call], line: &mut Option<Line>) -> Vec<Reply> {
+    fn try_send<'s>(&'s self, calls: &[Call], line: &mut Option<Lease<'s>>) -> Vec<Reply> {
         let mut own = match line.take().map_or_else(|| self.pool.take(), Ok) {
             Ok(own) => own,
             Err(error) => return calls.iter().map(|_| Err(error.clone())).collect(),
@@ -80,8 +80,7 @@ impl RedisStore {
         self.round_trips.fetch_add(1, Ordering::Relaxed);
         let replies = own.send(calls);
         if replies.iter().any(is_lost) {
-            drop(own);
-            self.pool.broken();
+            own.broken();
         } else {
             *line = Some(own);
         }
@@ -102,7 +101,7 @@ impl Store for RedisStore {
             exchange.resume(replies);
         }
         if let Some(line) = line {
-            self.pool.give_back(line);
+            line.give_back();
         }
         exchange.into_outcome()
     }
