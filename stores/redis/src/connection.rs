@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use redis::cluster::{ClusterClient, ClusterConnection};
+use redis::cluster::{ClusterClient, ClusterConnection, cluster_pipe};
 use redis::{
     Client, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike, RedisError,
     TlsCertificates, Value,
@@ -92,6 +92,7 @@ impl Line {
         let line: &mut dyn ConnectionLike = match self {
             Line::Server(line) if calls.len() > 1 => return pipeline(line, calls),
             Line::Server(line) => &mut **line,
+            Line::Cluster(line) if calls.len() > 1 => return cluster_pipeline(line, calls),
             Line::Cluster(line) => &mut **line,
         };
         calls.iter().map(|call| reply(line.req_command(call.command()))).collect()
@@ -108,6 +109,26 @@ fn pipeline(line: &mut Connection, calls: &[Call]) -> Vec<Reply> {
         Err(error) => {
             let error = CallError::from(error);
             calls.iter().map(|_| Err(error.clone())).collect()
+        }
+    }
+}
+
+/// One pipeline for each node. Nothing here depends on anything else, and all of it may be sent again: where
+/// a node refused, because slots have moved or a script is unknown, one by one.
+fn cluster_pipeline(line: &mut ClusterConnection, calls: &[Call]) -> Vec<Reply> {
+    let mut pipeline = cluster_pipe();
+    for call in calls {
+        pipeline.add_command(call.command().clone());
+    }
+    let failed = match pipeline.query::<Vec<Value>>(line) {
+        Ok(values) => return values.into_iter().map(|value| reply(Ok(value))).collect(),
+        Err(error) => CallError::from(error),
+    };
+    match failed {
+        // Other nodes' replies may be unread: this connection is not used again.
+        CallError::Lost { .. } => calls.iter().map(|_| Err(failed.clone())).collect(),
+        CallError::Server { .. } => {
+            calls.iter().map(|call| reply(line.req_command(call.command()))).collect()
         }
     }
 }
