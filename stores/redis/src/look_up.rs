@@ -114,10 +114,11 @@ pub(crate) async fn publish(
             let keys = vec![protocol.keys.token(digest)];
             let args = vec![write(found.revision, &copy)?, wrong.clone()];
             scripts.push(ScriptCall { script: &PUBLISH, keys, args });
-            protocol.cache.put(digest, found);
         }
-        for reply in io.scripts(&scripts).await {
+        for (reply, (digest, found)) in io.scripts(&scripts).await.into_iter().zip(some) {
             reply?;
+            // Only now: what is read of the server from here on is not what was there before.
+            protocol.cache.put(digest, found);
         }
     }
     Ok(())
@@ -159,6 +160,7 @@ async fn find(
     io: &Io,
     digest: &TokenDigest,
 ) -> Result<Option<Found>, StoreError> {
+    let known = protocol.cache.revision(digest);
     let found = match published(protocol, io, digest).await? {
         Published::Nothing => return Ok(None),
         Published::Token(found) => found,
@@ -171,6 +173,6 @@ async fn find(
             found
         }
     };
-    protocol.cache.put(digest, &found);
+    protocol.cache.put_after(digest, known, &found);
     Ok(Some(found))
 }

@@ -156,6 +156,27 @@ fn a_copy_of_what_the_account_lost_is_replaced() {
 }
 
 #[test]
+fn a_revocation_that_the_server_lost_does_not_keep_the_token_out_of_the_cache() {
+    let server = Server::start(&[]);
+    let options = options(&server.url());
+    let (engine, store) = (engine(), second(&options));
+    set_up(&store, 100);
+    let keys = ["{acme}:a".into(), "{acme}:t".into(), format!("t:{{{}}}", token("t"))];
+    let keys = keys.map(|name: String| format!("{}:{name}", options.protocol.prefix));
+    for key in &keys {
+        server.command(&["COPY", key, &format!("{key}-before")]);
+    }
+    done(&store, &Administration::RevokeToken { digest: &token("t") });
+    assert_eq!(ask(&engine, &store, "t", "192.0.2.1"), Status::InvalidToken);
+    for key in &keys {
+        server.command(&["COPY", &format!("{key}-before"), key, "REPLACE"]);
+    }
+    let allowed = || assert_eq!(ask(&engine, &store, "t", "192.0.2.1"), Status::Allowed);
+    allowed();
+    assert_eq!(cost(&store, allowed), 1);
+}
+
+#[test]
 fn a_token_that_the_account_lost_is_unknown() {
     let server = Server::start(&[]);
     let options = options(&server.url());
