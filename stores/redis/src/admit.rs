@@ -15,7 +15,7 @@ use crate::exchange::{Io, ScriptCall, bulk, wrong_shape};
 use crate::keys::is_of_account;
 use crate::limits::{Said, describe};
 use crate::look::{Wanted, look as look_at, revision};
-use crate::look_up::publish;
+use crate::look_up::{publish, unpublish};
 use crate::protocol::{Protocol, named};
 use crate::records;
 use crate::scripts::{ADMIT, LIMITS};
@@ -270,8 +270,8 @@ fn exceeded(reader: &mut Reader<'_>) -> Option<Denial> {
     Some(Denial::SpendCapExceeded { holder, per, left: Amount(reader.u64()?) })
 }
 
-/// Publishes what the account has of a token whose copy is behind it: whoever changed it may have
-/// died before.
+/// Publishes what the account has of a token whose copy is another: whoever changed it may have died
+/// before, or the account's server lost what the copy was made from.
 async fn heal(
     protocol: &Protocol,
     io: &Io,
@@ -281,7 +281,12 @@ async fn heal(
     protocol.cache.forget(admit.token);
     let parts = parts(truth).ok_or_else(wrong_shape)?;
     let [settings_revision, settings, token] = parts[..] else { return Err(wrong_shape()) };
-    let Some((own, token)) = records::token(token)? else { return Ok(()) };
+    let Some((own, token)) = records::token(token)? else {
+        return match admit.revision {
+            Some(wrong) => unpublish(protocol, io, admit.token, named(admit.account)?, wrong).await,
+            None => Ok(()),
+        };
+    };
     let settings = records::settings(settings)?;
     let settings = if settings.networks.is_empty() { Arc::default() } else { settings };
     let revision = own.max(revision(settings_revision)?);
@@ -320,8 +325,10 @@ pub(crate) async fn look(
     seen.snapshot.revision = seen.revision(admit.token);
     if admit.revision.is_some_and(|revision| revision != seen.snapshot.revision) {
         protocol.cache.forget(admit.token);
-        if let Some(found) = seen.found(admit.token) {
-            publish(protocol, io, &[(*admit.token, found)], admit.revision).await?;
+        match (seen.found(admit.token), admit.revision) {
+            (Some(found), wrong) => publish(protocol, io, &[(*admit.token, found)], wrong).await?,
+            (None, Some(wrong)) => unpublish(protocol, io, admit.token, id, wrong).await?,
+            (None, None) => {}
         }
     }
     perform(&mut seen.snapshot, &Command::Admit(*admit), now_ms)

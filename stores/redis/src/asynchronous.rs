@@ -26,7 +26,8 @@ pub struct AsyncRedisStore {
     connector: Connector,
     line: Mutex<Shared>,
     nonces: Nonces,
-    sends_again: bool,
+    /// As in the store that answers at once.
+    sends_again_within: Duration,
     round_trips: AtomicU64,
 }
 
@@ -72,7 +73,7 @@ impl AsyncRedisStore {
             Connector::Server { client: Box::new(client(options, servers)?), connect, response }
         };
         Ok(AsyncRedisStore {
-            sends_again: !protocol.remember.is_zero(),
+            sends_again_within: protocol.remember.checked_div(2).unwrap_or_default(),
             protocol: Protocol::new(&protocol)?,
             connector,
             line: Mutex::default(),
@@ -89,9 +90,11 @@ impl AsyncRedisStore {
 
     /// Sends calls, and once again when the connection breaks.
     async fn send(&self, calls: &[Call]) -> Vec<Reply> {
+        let until = Instant::now().checked_add(self.sends_again_within);
         let replies = self.try_send(calls).await;
         let lost = replies.iter().any(is_lost);
-        if lost && self.sends_again { self.try_send(calls).await } else { replies }
+        let in_time = until.is_none_or(|until| Instant::now() < until);
+        if lost && in_time { self.try_send(calls).await } else { replies }
     }
 
     async fn try_send(&self, calls: &[Call]) -> Vec<Reply> {

@@ -53,6 +53,20 @@ impl CredentialCache {
         cache.insert(*digest, found.clone());
     }
 
+    /// The revision of what is kept, whether or not it is answered with.
+    pub(crate) fn revision(&self, digest: &TokenDigest) -> Option<u64> {
+        Some(self.0.as_ref()?.get(digest)?.revision)
+    }
+
+    /// Keeps what was read of the server after `known` was kept. If nothing was kept since, it is what counts
+    /// also where it is earlier: the server lost the later one.
+    pub(crate) fn put_after(&self, digest: &TokenDigest, known: Option<u64>, found: &Found) {
+        if known.is_some() && self.revision(digest) == known {
+            self.forget(digest);
+        }
+        self.put(digest, found);
+    }
+
     pub(crate) fn forget(&self, digest: &TokenDigest) {
         if let Some(cache) = &self.0 {
             cache.remove(digest);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use redis::cluster::{ClusterClient, ClusterConnection};
+use redis::cluster::{ClusterClient, ClusterConnection, cluster_pipe};
 use redis::{
     Client, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike, RedisError,
     TlsCertificates, Value,
@@ -12,7 +12,7 @@ use rustls::crypto::CryptoProvider;
 
 use crate::exchange::{Call, Reply};
 use crate::failure::CallError;
-use crate::options::RedisOptions;
+use crate::options::{CLUSTER_RETRIES, CLUSTER_WAIT, RedisOptions};
 use crate::protocol::OptionsError;
 
 /// How to connect.
@@ -57,9 +57,9 @@ pub(crate) fn cluster_client(
     let mut builder = ClusterClient::builder(servers)
         .connection_timeout(options.connect_timeout)
         .response_timeout(options.response_timeout)
-        .retries(3)
+        .retries(CLUSTER_RETRIES)
         .min_retry_wait(10)
-        .max_retry_wait(200);
+        .max_retry_wait(u64::try_from(CLUSTER_WAIT.as_millis()).unwrap_or(u64::MAX));
     if let Some(certificates) = certificates(options) {
         builder = builder.certs(certificates);
     }
@@ -92,6 +92,7 @@ impl Line {
         let line: &mut dyn ConnectionLike = match self {
             Line::Server(line) if calls.len() > 1 => return pipeline(line, calls),
             Line::Server(line) => &mut **line,
+            Line::Cluster(line) if calls.len() > 1 => return cluster_pipeline(line, calls),
             Line::Cluster(line) => &mut **line,
         };
         calls.iter().map(|call| reply(line.req_command(call.command()))).collect()
@@ -108,6 +109,26 @@ fn pipeline(line: &mut Connection, calls: &[Call]) -> Vec<Reply> {
         Err(error) => {
             let error = CallError::from(error);
             calls.iter().map(|_| Err(error.clone())).collect()
+        }
+    }
+}
+
+/// One pipeline for each node. Nothing here depends on anything else, and all of it may be sent again: where
+/// a node refused, because slots have moved or a script is unknown, one by one.
+fn cluster_pipeline(line: &mut ClusterConnection, calls: &[Call]) -> Vec<Reply> {
+    let mut pipeline = cluster_pipe();
+    for call in calls {
+        pipeline.add_command(call.command().clone());
+    }
+    let failed = match pipeline.query::<Vec<Value>>(line) {
+        Ok(values) => return values.into_iter().map(|value| reply(Ok(value))).collect(),
+        Err(error) => CallError::from(error),
+    };
+    match failed {
+        // Other nodes' replies may be unread: this connection is not used again.
+        CallError::Lost { .. } => calls.iter().map(|_| Err(failed.clone())).collect(),
+        CallError::Server { .. } => {
+            calls.iter().map(|call| reply(line.req_command(call.command()))).collect()
         }
     }
 }
@@ -147,12 +168,12 @@ impl Pool {
     }
 
     /// A connection, an idle one if there is one.
-    pub(crate) fn take(&self) -> Result<Line, CallError> {
+    pub(crate) fn take(&self) -> Result<Lease<'_>, CallError> {
         let until = Instant::now().checked_add(self.patience);
         let mut lines = self.lines.lock();
         loop {
             if let Some(line) = lines.idle.pop() {
-                return Ok(line);
+                return Ok(Lease { pool: self, line: Some(line), counted: true });
             }
             if lines.open < self.most {
                 lines.open = lines.open.saturating_add(1);
@@ -165,19 +186,13 @@ impl Pool {
             }
         }
         drop(lines);
-        self.connector.connect().map_err(|error| {
-            self.closed();
-            error.into()
-        })
+        let mut lease = Lease { pool: self, line: None, counted: true };
+        lease.line = Some(self.connector.connect()?);
+        Ok(lease)
     }
 
-    pub(crate) fn give_back(&self, line: Line) {
-        self.lines.lock().idle.push(line);
-        self.freed.notify_one();
-    }
-
-    /// A connection broke. Those that are idle have most likely broken with it.
-    pub(crate) fn broken(&self) {
+    /// Closes the connections that are idle.
+    fn close_idle(&self) {
         let idle = {
             let mut lines = self.lines.lock();
             let idle = std::mem::take(&mut lines.idle);
@@ -185,7 +200,7 @@ impl Pool {
             idle
         };
         drop(idle);
-        self.closed();
+        self.freed.notify_all();
     }
 
     fn closed(&self) {
@@ -193,5 +208,107 @@ impl Pool {
         lines.open = lines.open.saturating_sub(1);
         drop(lines);
         self.freed.notify_one();
+    }
+}
+
+/// A connection in use. It is closed when this is dropped, and not counted any more, whatever happened.
+pub(crate) struct Lease<'p> {
+    pool: &'p Pool,
+    line: Option<Line>,
+    /// Whether it has yet to be said that it is closed.
+    counted: bool,
+}
+
+impl Lease<'_> {
+    /// Sends all calls and reads all replies.
+    pub(crate) fn send(&mut self, calls: &[Call]) -> Vec<Reply> {
+        let closed = || CallError::lost("the connection is closed");
+        match &mut self.line {
+            Some(line) => line.send(calls),
+            None => calls.iter().map(|_| Err(closed())).collect(),
+        }
+    }
+
+    /// It can be used again.
+    pub(crate) fn give_back(mut self) {
+        let Some(line) = self.line.take() else { return };
+        self.pool.lines.lock().idle.push(line);
+        self.pool.freed.notify_one();
+        self.counted = false;
+    }
+
+    /// It broke. Those that are idle have most likely broken with it.
+    pub(crate) fn broken(self) {
+        self.pool.close_idle();
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.line = None;
+        if self.counted {
+            self.pool.closed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    /// Says `OK` to each of the lines that have a command's length, as a server does to what connecting
+    /// sends.
+    fn serve(listener: &TcpListener) {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4_096];
+                while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                    let commands = buffer[..read].iter().filter(|byte| **byte == b'*').count();
+                    let _ = stream.write_all(&b"+OK\r\n".repeat(commands));
+                }
+            });
+        }
+    }
+
+    /// How many are open, and idle.
+    fn counts(pool: &Pool) -> (usize, usize) {
+        let lines = pool.lines.lock();
+        (lines.open, lines.idle.len())
+    }
+
+    #[test]
+    fn a_connection_whose_user_panics_is_not_missing_for_ever() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || serve(&listener));
+        let mut options = RedisOptions::new(&url);
+        options.connections = 2;
+        options.connect_timeout = Duration::from_millis(500);
+        options.response_timeout = Duration::from_millis(100);
+        let (servers, _) = options.read().unwrap();
+        let connector = Connector::Server {
+            client: Box::new(client(&options, servers).unwrap()),
+            connect: options.connect_timeout,
+            response: options.response_timeout,
+        };
+        let pool = Pool::new(connector, &options);
+        for _ in 0..3 {
+            let panics = catch_unwind(AssertUnwindSafe(|| {
+                let _lease = pool.take().unwrap();
+                panic!("as a host's code may");
+            }));
+            assert!(panics.is_err());
+        }
+        let (one, two) = (pool.take().unwrap(), pool.take().unwrap());
+        assert!(pool.take().is_err());
+        one.give_back();
+        assert_eq!(counts(&pool), (2, 1));
+        two.broken();
+        assert_eq!(counts(&pool), (0, 0));
     }
 }

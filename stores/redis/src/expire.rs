@@ -17,15 +17,12 @@ pub(crate) async fn expire(
     now_ms: u64,
 ) -> Result<Outcome, StoreError> {
     let mut ended = 0_u64;
-    for register in protocol.keys.registers() {
-        let accounts = names(io, register).await?;
-        for some in accounts.chunks(AT_ONCE) {
-            let mut left: Vec<&AccountId> = some.iter().collect();
-            while !left.is_empty() {
-                let (count, more) = round(protocol, io, &left, now_ms).await?;
-                ended = ended.saturating_add(count);
-                left = more;
-            }
+    for some in names(protocol, io).await?.chunks(AT_ONCE) {
+        let mut left: Vec<&AccountId> = some.iter().collect();
+        while !left.is_empty() {
+            let (count, more) = round(protocol, io, &left, now_ms).await?;
+            ended = ended.saturating_add(count);
+            left = more;
         }
     }
     Ok(Outcome::Expired(ended))

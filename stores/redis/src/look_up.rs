@@ -114,12 +114,29 @@ pub(crate) async fn publish(
             let keys = vec![protocol.keys.token(digest)];
             let args = vec![write(found.revision, &copy)?, wrong.clone()];
             scripts.push(ScriptCall { script: &PUBLISH, keys, args });
+        }
+        for (reply, (digest, found)) in io.scripts(&scripts).await.into_iter().zip(some) {
+            reply?;
+            // Only now: what is read of the server from here on is not what was there before.
             protocol.cache.put(digest, found);
         }
-        for reply in io.scripts(&scripts).await {
-            reply?;
-        }
     }
+    Ok(())
+}
+
+/// Takes back the copy with this revision, of a token that the account has lost: from now on look-ups ask
+/// the account.
+pub(crate) async fn unpublish(
+    protocol: &Protocol,
+    io: &Io,
+    digest: &TokenDigest,
+    account: &AccountId,
+    wrong: u64,
+) -> Result<(), StoreError> {
+    let copy = TokenCopy { account: account.clone(), token: None, settings: None };
+    let keys = vec![protocol.keys.token(digest)];
+    let args = vec![write(0, &copy)?, wrong.to_be_bytes().to_vec()];
+    io.script(ScriptCall { script: &PUBLISH, keys, args }).await?;
     Ok(())
 }
 
@@ -143,6 +160,7 @@ async fn find(
     io: &Io,
     digest: &TokenDigest,
 ) -> Result<Option<Found>, StoreError> {
+    let known = protocol.cache.revision(digest);
     let found = match published(protocol, io, digest).await? {
         Published::Nothing => return Ok(None),
         Published::Token(found) => found,
@@ -155,6 +173,6 @@ async fn find(
             found
         }
     };
-    protocol.cache.put(digest, &found);
+    protocol.cache.put_after(digest, known, &found);
     Ok(Some(found))
 }

@@ -8,6 +8,12 @@ use redis::{ConnectionInfo, IntoConnectionInfo};
 use crate::connection::prepare_tls;
 use crate::protocol::{OptionsError, ProtocolOptions};
 
+/// How often the client of a cluster sends a call again.
+pub(crate) const CLUSTER_RETRIES: u32 = 3;
+const CLUSTER_TRIES: u32 = CLUSTER_RETRIES + 1;
+/// The longest that it waits before.
+pub(crate) const CLUSTER_WAIT: Duration = Duration::from_millis(200);
+
 /// How to reach a server or a cluster.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -15,7 +21,9 @@ pub struct RedisOptions {
     /// `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, or `rediss://` for TLS. Of a cluster, some nodes with
     /// commas between them: `redis+cluster://[USER:PASSWORD@]HOST:PORT,HOST:PORT`; `rediss+cluster://`.
     pub url: String,
-    /// Prefix, memory of what was answered, cache. Whether there is a cluster is the URL's.
+    /// Prefix, memory of what was answered, cache. Whether there is a cluster is the URL's. A memory that is
+    /// shorter than all tries of a call may take together is made as long: with the default timeouts 34 s
+    /// for a cluster. A cluster's is not zero, because its client sends again by itself.
     pub protocol: ProtocolOptions,
     /// How long connecting may take. Default: 1 s.
     pub connect_timeout: Duration,
@@ -76,8 +84,30 @@ impl RedisOptions {
         let servers: Result<Vec<_>, _> =
             urls.iter().map(|url| url.as_str().into_connection_info()).collect();
         let servers = servers.map_err(|_| OptionsError::Url)?;
+        if cluster && self.protocol.remember.is_zero() {
+            return zero(
+                "the time for which a cluster, whose client sends again by itself, remembers",
+            );
+        }
         prepare_tls(&servers);
-        Ok((servers, ProtocolOptions { cluster, ..self.protocol.clone() }))
+        let mut protocol = ProtocolOptions { cluster, ..self.protocol.clone() };
+        if !protocol.remember.is_zero() {
+            protocol.remember = protocol.remember.max(self.all_tries(cluster));
+        }
+        Ok((servers, protocol))
+    }
+
+    /// How long all tries of one call take together: both times that the store sends it, and each time
+    /// that the client of a cluster does, which may connect to a second node to ask for the way.
+    fn all_tries(&self, cluster: bool) -> Duration {
+        let once = self.connect_timeout.saturating_add(self.response_timeout);
+        let sent = match cluster {
+            true => {
+                once.saturating_mul(2).saturating_add(CLUSTER_WAIT).saturating_mul(CLUSTER_TRIES)
+            }
+            false => once.saturating_mul(2),
+        };
+        sent.saturating_mul(2)
     }
 }
 

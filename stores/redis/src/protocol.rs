@@ -87,7 +87,14 @@ impl Protocol {
         Ok(Protocol {
             keys: Keys::new(prefix),
             cluster: options.cluster,
-            remember_ms: options.remember.as_millis().min(86_400_000).to_string().into_bytes(),
+            // Rounded up: less than a millisecond is not nothing.
+            remember_ms: options
+                .remember
+                .as_nanos()
+                .div_ceil(1_000_000)
+                .min(86_400_000)
+                .to_string()
+                .into_bytes(),
             cache: CredentialCache::new(options.cached_tokens),
         })
     }

@@ -9,13 +9,21 @@ use crate::protocol::Protocol;
 /// How many accounts are asked for in one round.
 const AT_ONCE: usize = 128;
 
-/// The names in one of the sets, in no order.
-pub(crate) async fn names(io: &Io, register: String) -> Result<Vec<AccountId>, StoreError> {
+/// The names in all of the sets, in no order.
+pub(crate) async fn names(protocol: &Protocol, io: &Io) -> Result<Vec<AccountId>, StoreError> {
     let name = |name: Vec<u8>| {
         let name = std::str::from_utf8(&name).ok().and_then(|name| AccountId::new(name).ok());
         name.ok_or(StoreError::Corrupt { what: "the names of accounts" })
     };
-    bytes(io.call(Call::new("SMEMBERS", register)).await?)?.into_iter().map(name).collect()
+    let registers = protocol.keys.registers();
+    let calls = registers.map(|register| Call::new("SMEMBERS", register)).collect();
+    let mut names = Vec::new();
+    for reply in io.round(calls).await {
+        for one in bytes(reply?)? {
+            names.push(name(one)?);
+        }
+    }
+    Ok(names)
 }
 
 /// Reads all names: for operators, not for requests.
@@ -25,10 +33,7 @@ pub(crate) async fn list(
     after: Option<&AccountId>,
     at_most: usize,
 ) -> Result<Outcome, StoreError> {
-    let mut all = Vec::new();
-    for register in protocol.keys.registers() {
-        all.extend(names(io, register).await?);
-    }
+    let mut all = names(protocol, io).await?;
     all.retain(|id| after.is_none_or(|after| id > after));
     all.sort_unstable();
     let mut found = Vec::new();

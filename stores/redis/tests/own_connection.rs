@@ -14,12 +14,13 @@ use common::limits::any_limit;
 use common::world::*;
 use common::{Server, fresh_prefix};
 use tollgate::*;
-use tollgate_redis::redis::parse_redis_value;
+use tollgate_redis::redis::{Value, parse_redis_value};
 use tollgate_redis::{Call, CallError, Nonce, Protocol, ProtocolOptions, Reply};
 
 /// Sends calls one after the other, and loses the reply to one of them, which it sends again.
 struct Host {
     protocol: Protocol,
+    prefix: String,
     port: u16,
     stream: RefCell<TcpStream>,
     nonces: Count<u64>,
@@ -37,7 +38,7 @@ impl Host {
         let protocol = Protocol::new(&options).unwrap();
         let stream = RefCell::new(connect(server.port));
         let (nonces, until_loss) = (Count::new(0), Count::new(i64::MAX));
-        Host { protocol, port: server.port, stream, nonces, until_loss }
+        Host { protocol, prefix: prefix.into(), port: server.port, stream, nonces, until_loss }
     }
 
     fn perform(&self, command: &Command<'_>) -> Result<Outcome, StoreError> {
@@ -120,6 +121,26 @@ fn left(host: &Host, limits: &[Limit]) -> Vec<u64> {
     }
 }
 
+/// An account with seven units of money and a token.
+fn prepare(host: &Host) {
+    let opening_balance = Amount(7);
+    for administration in [
+        Administration::PutAccount {
+            account: &acme(),
+            opening_balance,
+            settings: AccountPatch::default(),
+        },
+        Administration::PutToken {
+            digest: &token("t"),
+            account: &acme(),
+            settings: TokenPatch::default(),
+        },
+    ] {
+        let outcome = host.perform(&Command::Administer(&administration)).unwrap();
+        assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+    }
+}
+
 #[test]
 fn what_spans_accounts_is_counted_once_whichever_reply_is_lost() {
     let server = Server::start(&[]);
@@ -132,22 +153,7 @@ fn what_spans_accounts_is_counted_once_whichever_reply_is_lost() {
         for lost in 1.. {
             let prefix = fresh_prefix();
             let host = Host::new(&server, &prefix);
-            let opening_balance = Amount(7);
-            for administration in [
-                Administration::PutAccount {
-                    account: &acme(),
-                    opening_balance,
-                    settings: AccountPatch::default(),
-                },
-                Administration::PutToken {
-                    digest: &token("t"),
-                    account: &acme(),
-                    settings: TokenPatch::default(),
-                },
-            ] {
-                let outcome = host.perform(&Command::Administer(&administration)).unwrap();
-                assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
-            }
+            prepare(&host);
             host.until_loss.set(lost);
             let first = charge(&host, 1, 5, &limits).verdict;
             assert!(matches!(first, AdmitVerdict::Admitted { .. }), "{lost}: {first:?}");
@@ -163,4 +169,42 @@ fn what_spans_accounts_is_counted_once_whichever_reply_is_lost() {
             }
         }
     }
+}
+
+#[test]
+fn a_replay_that_is_asked_for_again_is_not_answered_with_anothers_response() {
+    let server = Server::start(&[]);
+    let host = Host::new(&server, &fresh_prefix());
+    prepare(&host);
+    let limits = [any_limit()];
+    let settle = |number: u64, body: &str| {
+        let (account, finish) = (acme_ref(), answer(body));
+        let reservation = ReservationId(number);
+        let settle = Settle { account: &account, reservation, finish: &finish };
+        let outcome = host.perform(&Command::Settle(settle)).unwrap();
+        assert!(matches!(outcome, Outcome::Settled(_)), "{outcome:?}");
+    };
+    charge(&host, 1, 1, &limits);
+    settle(1, "first");
+    let (token, account, idempotency) = (token("t"), acme_ref(), key(1));
+    let plain = Admit::limits_only(&token, &account, &limits);
+    let admit = Admit { idempotency: &idempotency, ..plain };
+    let mut exchange = host.protocol.exchange(&Command::Admit(admit), NOW_MS, Nonce([7; 16]));
+    // The server knows the script from the requests before: one call is all there is.
+    let replies = exchange.calls().iter().map(|call| host.send(call)).collect();
+    let call = exchange.calls()[0].clone();
+    exchange.resume(replies);
+    let replay = exchange.into_outcome().unwrap();
+    assert!(format!("{replay:?}").contains("Replay"), "{replay:?}");
+    // Its reply was lost. Before it is asked for again the key comes free, and is another request's.
+    let claims = format!("{}:{{acme}}:c", host.prefix);
+    server.command(&["DEL", &claims]);
+    let Idempotency::Key { claim, rule, .. } = idempotency else { panic!() };
+    let other = Idempotency::Key { claim, fingerprint: Fingerprint([9; 32]), rule };
+    let other = Admit { idempotency: &other, ..plain };
+    let outcome = host.perform(&Command::Admit(other)).unwrap();
+    assert!(format!("{outcome:?}").contains("Admitted"), "{outcome:?}");
+    assert!(host.send(&call).is_ok_and(|reply| matches!(reply, Value::ServerError(_))));
+    settle(2, "second");
+    assert!(host.send(&call).is_ok_and(|reply| matches!(reply, Value::ServerError(_))));
 }

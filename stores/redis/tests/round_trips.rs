@@ -4,11 +4,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::limits::{any_limit, engine};
 use common::world::*;
 use common::{Cluster, Server, options};
 use tollgate::*;
-use tollgate_redis::{RedisOptions, RedisStore};
+use tollgate_redis::{OptionsError, RedisOptions, RedisStore};
 
 fn text(name: &str) -> String {
     format!("Bearer {name}")
@@ -154,6 +156,46 @@ fn a_copy_of_what_the_account_lost_is_replaced() {
 }
 
 #[test]
+fn a_revocation_that_the_server_lost_does_not_keep_the_token_out_of_the_cache() {
+    let server = Server::start(&[]);
+    let options = options(&server.url());
+    let (engine, store) = (engine(), second(&options));
+    set_up(&store, 100);
+    let keys = ["{acme}:a".into(), "{acme}:t".into(), format!("t:{{{}}}", token("t"))];
+    let keys = keys.map(|name: String| format!("{}:{name}", options.protocol.prefix));
+    for key in &keys {
+        server.command(&["COPY", key, &format!("{key}-before")]);
+    }
+    done(&store, &Administration::RevokeToken { digest: &token("t") });
+    assert_eq!(ask(&engine, &store, "t", "192.0.2.1"), Status::InvalidToken);
+    for key in &keys {
+        server.command(&["COPY", &format!("{key}-before"), key, "REPLACE"]);
+    }
+    let allowed = || assert_eq!(ask(&engine, &store, "t", "192.0.2.1"), Status::Allowed);
+    allowed();
+    assert_eq!(cost(&store, allowed), 1);
+}
+
+#[test]
+fn a_token_that_the_account_lost_is_unknown() {
+    let server = Server::start(&[]);
+    let options = options(&server.url());
+    let (engine, store) = (engine(), second(&options));
+    set_up(&store, 100);
+    assert_eq!(ask(&engine, &store, "t", "192.0.2.1"), Status::Allowed);
+    let tokens = format!("{}:{{acme}}:t", options.protocol.prefix);
+    // Its server lost the latest writes; the copy was another server's.
+    server.command(&["DEL", &tokens]);
+    for handle in [&store, &second(&options), &second(&options)] {
+        assert_eq!(ask(&engine, handle, "t", "192.0.2.1"), Status::InvalidToken);
+    }
+    put_token(&second(&options), "t", TokenPatch::default());
+    for handle in [&store, &second(&options)] {
+        assert_eq!(ask(&engine, handle, "t", "192.0.2.1"), Status::Allowed);
+    }
+}
+
+#[test]
 fn an_account_of_a_later_format_is_left_alone() {
     let server = Server::start(&[]);
     let options = options(&server.url());
@@ -209,6 +251,39 @@ fn only_limits_and_remembered_answers_go_by_age() {
         }
     }
     assert!(cells == 2 && answers >= 1 && others >= 7, "{cells} {answers} {others}");
+}
+
+/// The longest that an answer is remembered now.
+fn remembered_ms(node: &Server) -> i64 {
+    let mut connection = node.connection();
+    let keys: Vec<String> =
+        tollgate_redis::redis::cmd("KEYS").arg("*:n:*").query(&mut connection).unwrap();
+    let left = |key: String| -> i64 {
+        tollgate_redis::redis::cmd("PTTL").arg(key).query(&mut connection).unwrap()
+    };
+    keys.into_iter().map(left).max().unwrap_or(0)
+}
+
+#[test]
+fn an_answer_is_remembered_for_longer_than_all_tries_take() {
+    let (server, cluster) = (Server::start(&[]), Cluster::start());
+    let open = |url: &str, remember, timeout| {
+        let mut options = RedisOptions::new(url);
+        options.protocol.remember = remember;
+        (options.connect_timeout, options.response_timeout) = (timeout, timeout);
+        RedisStore::new(&options)
+    };
+    let (second, default) = (Duration::from_secs(1), Duration::from_secs(10));
+    set_up(&open(&server.url(), default, second).unwrap(), 1);
+    assert!((5_000..=10_000).contains(&remembered_ms(&server)));
+    // Sent twice, each time with connecting and waiting for the answer.
+    set_up(&open(&server.url(), Duration::from_nanos(1), 5 * second).unwrap(), 1);
+    assert!((35_000..=40_000).contains(&remembered_ms(&server)));
+    // A cluster's client sends each of them four times.
+    set_up(&open(&cluster.url(), default, second).unwrap(), 1);
+    let longest = cluster.nodes.iter().map(remembered_ms).max().unwrap();
+    assert!((28_000..=34_000).contains(&longest), "{longest}");
+    assert!(matches!(open(&cluster.url(), Duration::ZERO, second), Err(OptionsError::Zero { .. })));
 }
 
 #[test]

@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::fs;
 use std::path::Path;
 
 use std::sync::{Arc, Mutex};
@@ -12,8 +11,9 @@ use std::sync::{Arc, Mutex};
 use common::{Cluster, RedisBackend, Server, options};
 use tokio::runtime::{Builder, Runtime};
 use tollgate::{AsyncStore, Command, Outcome, Store, StoreError};
+use tollgate_conformance::vectors;
 use tollgate_redis::{AsyncRedisStore, RedisOptions};
-use tollgate_scenario::{Backend, Runner, VectorFile};
+use tollgate_scenario::Backend;
 
 /// Waits for a store that answers later.
 struct Waiting {
@@ -59,23 +59,9 @@ impl Backend for &Later {
 
 fn replies_as_expected<B: Backend + Copy>(backend: B) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
-    let (mut scenarios, mut failed) = (0, Vec::new());
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let file = VectorFile::parse(&fs::read_to_string(&path).unwrap()).unwrap();
-        for scenario in &file.run(|| Runner::new(backend)).scenarios {
-            scenarios += 1;
-            if !scenario.passed() {
-                failed.push(format!("{}: {scenario}", path.display()));
-            }
-        }
-    }
-    assert!(scenarios >= 600, "only {scenarios} scenarios were found");
-    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
-    println!("{scenarios} scenarios");
+    let report = vectors(&directory, backend).unwrap();
+    assert!(report.scenarios.len() >= 600, "only {} scenarios", report.scenarios.len());
+    assert!(report.passed(), "{report}");
 }
 
 #[test]

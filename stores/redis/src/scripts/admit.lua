@@ -16,7 +16,8 @@ local repeated = redis.call('GET', NONCE)
 if repeated then
   if repeated:byte(5) == 80 then
     local claim = redis.call('HGET', CLAIMS, claim_key)
-    if not claim then
+    -- The key may have come free since, and be another request's by now.
+    if not claim or claim:sub(1, 32) ~= fingerprint or claim:byte(57) ~= 49 then
       return redis.error_reply('ERR the answer to be replayed is gone; ask again')
     end
     return repeated:sub(1, 10) .. reply_of({ claim:sub(58) }) .. repeated:sub(11)

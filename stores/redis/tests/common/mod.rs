@@ -3,7 +3,6 @@
 #![allow(clippy::arithmetic_side_effects, reason = "small numbers")]
 
 pub(crate) mod limits;
-pub(crate) mod model;
 pub(crate) mod proxy;
 pub(crate) mod tied;
 pub(crate) mod world;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
+use tollgate::transition::{Records, expire_account, perform};
 use tollgate::*;
+use tollgate_conformance::ModelRecords;
 use tollgate_redis::RedisStore;
 
 use crate::common;
 use crate::common::limits::{any_limit, engine};
-use crate::common::model::Model;
 use crate::steps::{Ask, Lim, Step, account, token};
 
 /// An outcome in full: the `Debug` of a stored answer leaves its content out.
@@ -31,10 +32,23 @@ pub(crate) struct Both {
     pub(crate) engine: Engine,
     pub(crate) limit: Limit,
     pub(crate) store: RedisStore,
-    pub(crate) model: Model,
+    pub(crate) model: ModelRecords,
     pub(crate) now_ms: u64,
-    /// With the model's revision.
-    pub(crate) known: BTreeMap<usize, (Credential, u64)>,
+    /// With what was changed by then.
+    pub(crate) known: BTreeMap<usize, (Credential, [u64; 2])>,
+    /// How often the settings of each account were changed, and each token.
+    changed: [BTreeMap<usize, u64>; 2],
+}
+
+/// What `transition` says over plain maps. No cell is ever dropped by age.
+fn by_model(model: &mut ModelRecords, command: &Command<'_>, now_ms: u64) -> Outcome {
+    let model = model.at(0);
+    let Command::Administer(Administration::Expire) = command else {
+        return perform(model, command, now_ms).unwrap();
+    };
+    let ids = model.account_ids(None, usize::MAX).unwrap();
+    let end = |id| expire_account(model, &AccountRef::Id(id), now_ms).unwrap();
+    Outcome::Expired(ids.into_iter().map(end).sum())
 }
 
 impl Both {
@@ -43,9 +57,10 @@ impl Both {
             engine: engine(),
             limit: any_limit(),
             store: common::store(url),
-            model: Model::default(),
+            model: ModelRecords::default(),
             now_ms,
             known: BTreeMap::new(),
+            changed: Default::default(),
         };
         for who in 0..2 {
             both.step(&Step::PutAccount(who, 20, AccountPatch::default())).unwrap();
@@ -69,7 +84,7 @@ impl Both {
         of_model: &Command<'_>,
     ) -> Result<[Outcome; 2], TestCaseError> {
         let now_ms = self.now_ms;
-        let expected = self.model.perform(of_model, now_ms);
+        let expected = by_model(&mut self.model, of_model, now_ms);
         let outcome = self.store.perform(command, now_ms);
         let outcome = outcome.map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
         prop_assert_eq!(show(&outcome), show(&expected), "at {} of {:?}", now_ms, command);
@@ -78,6 +93,28 @@ impl Both {
 
     fn administer(&mut self, administration: &Administration<'_>) -> Result<(), TestCaseError> {
         self.same(&Command::Administer(administration)).map(drop)
+    }
+
+    /// An administration of an account's settings (0) or of tokens (1).
+    fn change(
+        &mut self,
+        what: usize,
+        which: &[usize],
+        administration: &Administration<'_>,
+    ) -> Result<(), TestCaseError> {
+        let [outcome, _] = self.same(&Command::Administer(administration))?;
+        if matches!(outcome, Outcome::Done) {
+            for one in which {
+                *self.changed[what].entry(*one).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// How often what a token's credential is made of was changed.
+    fn changes(&self, index: usize) -> [u64; 2] {
+        let [settings, tokens] = &self.changed;
+        [settings.get(&(index / 2)), tokens.get(&index)].map(|count| count.copied().unwrap_or(0))
     }
 
     pub(crate) fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
@@ -97,19 +134,23 @@ impl Both {
             Step::PutAccount(who, opening, settings) => {
                 let (account, opening_balance) = (&account(*who), Amount(*opening));
                 let settings = settings.clone();
-                self.administer(&Administration::PutAccount { account, opening_balance, settings })
+                let put = Administration::PutAccount { account, opening_balance, settings };
+                self.change(0, &[*who], &put)
             }
             Step::PutToken(index, who, settings) => {
                 let (digest, account) = (&token(*index), &account(*who));
                 let settings = settings.clone();
-                self.administer(&Administration::PutToken { digest, account, settings })
+                let put = Administration::PutToken { digest, account, settings };
+                self.change(1, &[*index], &put)
             }
             Step::Revoke(index) => {
-                self.administer(&Administration::RevokeToken { digest: &token(*index) })
+                self.change(1, &[*index], &Administration::RevokeToken { digest: &token(*index) })
             }
             Step::Rotate(old, new, grace_ms) => {
+                let which = [*old, *new];
                 let (old, new, grace_ms) = (&token(*old), &token(*new), *grace_ms);
-                self.administer(&Administration::RotateToken { old, new, grace_ms })
+                let rotate = Administration::RotateToken { old, new, grace_ms };
+                self.change(1, &which, &rotate)
             }
             Step::Deposit(who, amount) => {
                 let (account, amount) = (&account(*who), Amount(*amount));
@@ -147,8 +188,9 @@ impl Both {
             _ => None,
         };
         match self.same(&Command::Lookup(lookup))?.map(found) {
-            [Some(credential), Some(of_model)] => {
-                self.known.insert(index, (credential, of_model.revision));
+            [Some(credential), Some(_)] => {
+                let changes = self.changes(index);
+                self.known.insert(index, (credential, changes));
             }
             _ => drop(self.known.remove(&index)),
         }
@@ -181,7 +223,14 @@ impl Both {
             _ => (ask.token / 2, token(ask.token)),
         };
         let named = AccountRef::Id(account(who));
-        let of_model = known.as_ref().map(|(_, revision)| *revision);
+        // The model has one number for all of an account. A store is asked to tell one token's changes from
+        // another's: whether the credential is the present one is worked out here.
+        let present = self.model.revision(&named).unwrap();
+        let of_model =
+            known.as_ref().map(|(_, changes)| match *changes == self.changes(ask.token) {
+                true => present,
+                false => u64::MAX,
+            });
         let known = known.map(|(known, _)| known);
         let record = known.as_ref().and_then(|known| known.token.clone());
         let admit = Admit {

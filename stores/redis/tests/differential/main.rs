@@ -17,18 +17,22 @@ mod steps;
 use std::sync::Arc;
 
 use both::Both;
-use common::{Cluster, Server};
+use common::tied;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use steps::{Ask, Lim, Step, limit_steps, one, plain, step};
 use tollgate::*;
 
-fn compare(url: &str, cases: u32) {
-    let cases = std::env::var("TOLLGATE_CASES").ok().map_or(cases, |text| text.parse().unwrap());
+/// How many cases are tried, unless it is said otherwise.
+fn cases(usual: u32) -> u32 {
+    std::env::var("TOLLGATE_CASES").ok().map_or(usual, |text| text.parse().unwrap())
+}
+
+fn compare(url: &str, usual: u32) {
     let start = select(vec![0, 1_700_000_000_000, MAX_NOW_MS - 70_000]);
     let steps = (start, prop::collection::vec(step(), 1..80));
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: cases(usual), failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let result = runner.run(&steps, |(start_ms, steps)| {
         let mut both = Both::new(url, start_ms);
@@ -42,21 +46,17 @@ fn compare(url: &str, cases: u32) {
 
 #[test]
 fn a_server_answers_as_transition_does() {
-    let server = Server::start(&[]);
-    compare(&server.url(), 250);
+    compare(&tied::server(), 150);
 }
 
 #[test]
 fn a_cluster_answers_as_transition_does() {
-    let cluster = Cluster::start();
-    compare(&cluster.url(), 120);
+    compare(&tied::cluster(), 80);
 }
 
 /// Runs these steps on a server and on a cluster.
 fn runs_alike(steps: &[Step]) {
-    let server = Server::start(&[]);
-    let cluster = Cluster::start();
-    for url in [server.url(), cluster.url()] {
+    for url in [tied::server(), tied::cluster()] {
         let mut both = Both::new(&url, 1_700_000_000_000);
         for step in steps {
             both.step(step).unwrap_or_else(|error| panic!("{step:?}: {error}"));
@@ -156,10 +156,10 @@ fn what_a_denial_gives_back_leaves_the_limit_as_it_was() {
 
 #[test]
 fn limits_are_counted_as_transition_counts_them_wherever_the_clock_goes() {
-    let server = Server::start(&[]);
-    let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
+    let url = tied::server();
+    let config = Config { cases: cases(250), failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config).run(&limit_steps(), |steps| {
-        let mut both = Both::new(&server.url(), 1_700_000_000_000);
+        let mut both = Both::new(&url, 1_700_000_000_000);
         steps.iter().try_for_each(|step| both.step(step))
     });
     result.unwrap_or_else(|error| panic!("{error}"));
