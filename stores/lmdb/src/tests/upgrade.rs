@@ -1,8 +1,8 @@
 use serde::Serialize;
 use tempfile::TempDir;
 use tollgate::{
-    AccountRef, Admin, Amount, Cell, CellKey, Command, Finish, FixedCell, GcraCell, Idempotency,
-    LimitId, Settle, SlidingCell, Store, StoreError, StoredResponse, Wallet,
+    AccountRef, Admin, AdminError, Amount, Cell, CellKey, Command, Finish, FixedCell, GcraCell,
+    Idempotency, LimitId, Settle, SlidingCell, Store, StoreError, StoredResponse, Wallet,
 };
 
 use super::{LEASE_MS, NOW_MS, charge, id, money, open, put_account, put_raw, raw};
@@ -131,6 +131,23 @@ fn a_later_format_is_refused_and_left_alone() {
         let LmdbError::Store(error) = error else { panic!("{error}") };
         assert_eq!(error, StoreError::NewerFormat { found: FORMAT + 1, known: FORMAT });
     }
+}
+
+/// A later version has upgraded it meanwhile: what this one would write, that one could not read.
+#[test]
+fn a_store_that_is_upgraded_while_it_is_open_is_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    put_account(&store, "acme", 100);
+    put_raw(&store, key::FORMAT, &format(FORMAT + 1));
+    let before = raw(&store);
+    let newer = StoreError::NewerFormat { found: FORMAT + 1, known: FORMAT };
+    assert_eq!(charge(&store, 0, 1, &Idempotency::Absent).unwrap_err(), newer);
+    let error = Admin::new(&store).account(&id("acme"), NOW_MS).unwrap_err();
+    assert_eq!(error, AdminError::Store(newer.clone()));
+    assert_eq!(Admin::new(&store).expire(NOW_MS).unwrap_err(), AdminError::Store(newer.clone()));
+    assert_eq!(store.statistics().unwrap_err(), newer);
+    assert_eq!(raw(&store), before);
 }
 
 /// What is in a file today, byte for byte. When this fails, the layout of a record has changed: that is
