@@ -26,15 +26,16 @@ impl View<'_, '_> {
             }
             grows = true;
         }
-        let mut fresh_cells = 0_u64;
-        for (cell, ..) in changes.cells {
-            if !self.has_cell(cell)? {
-                fresh_cells = fresh_cells.saturating_add(1);
-            }
-        }
-        if fresh_cells > 0 {
+        let mut fresh_cells = self.fresh_cells(changes)?;
+        while fresh_cells > 0 {
             self.make_room_for_cells(fresh_cells)?;
             grows = true;
+            // One of those that made room may be written anew.
+            let before = fresh_cells;
+            fresh_cells = self.fresh_cells(changes)?;
+            if fresh_cells == before {
+                break;
+            }
         }
         let mut fresh_tokens = 0_u64;
         for (digest, _) in &changes.tokens {
@@ -48,6 +49,14 @@ impl View<'_, '_> {
             grows |= self.make_room_in_account(account, changes)?;
         }
         if grows { self.make_room_in_map() } else { Ok(()) }
+    }
+
+    fn fresh_cells(&self, changes: &Changes<'_>) -> Result<u64, Fault> {
+        let mut fresh = 0_u64;
+        for (cell, ..) in changes.cells {
+            fresh = fresh.saturating_add(u64::from(!self.has_cell(cell)?));
+        }
+        Ok(fresh)
     }
 
     /// Gives whether there will be new records.

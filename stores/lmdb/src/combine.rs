@@ -136,13 +136,14 @@ impl Combiner {
 /// What one leader has in hand. However it ends, nobody is left waiting, and the lead is passed on.
 struct Batch<'c> {
     combiner: &'c Combiner,
+    /// With the outcome once it is committed: what is only done may yet be rolled back.
     tickets: Vec<(Arc<Ticket>, Option<Answer>)>,
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         for (ticket, outcome) in self.tickets.drain(..) {
-            // Without an outcome: the leader panicked, and its transaction was rolled back.
+            // Without an outcome: the leader panicked, and the transaction was rolled back.
             let outcome = outcome.unwrap_or_else(|| {
                 Err(unavailable("another command failed in the same transaction; try again"))
             });
@@ -158,23 +159,24 @@ impl Batch<'_> {
         transactions: &dyn Transactions,
         work: Work<'_>,
     ) -> Result<Outcome, StoreError> {
-        let mut own = None;
+        let (mut own, mut outcomes) = (None, Vec::new());
         let together = transactions.transact(&mut |writing| {
             own = Some(keep_bounds(work(writing))?);
             while self.tickets.len() < MOST {
                 let Some(ticket) = self.combiner.next_job() else { break };
-                let place = self.tickets.len();
                 self.tickets.push((Arc::clone(&ticket), None));
-                let outcome = keep_bounds(ticket.perform(writing))?;
-                if let Some((_, place)) = self.tickets.get_mut(place) {
-                    *place = Some(outcome);
-                }
+                outcomes.push(keep_bounds(ticket.perform(writing))?);
             }
             Ok(())
         });
         let alone = self.tickets.is_empty();
         match (together, own) {
-            (Ok(()), Some(outcome)) => outcome,
+            (Ok(()), Some(own)) => {
+                for ((_, committed), outcome) in self.tickets.iter_mut().zip(outcomes) {
+                    *committed = Some(outcome);
+                }
+                own
+            }
             (Err(fault), _) if alone => Err(fault.into()),
             // Somebody's command, or the commit, failed: nothing of it is in the file. Each gets a
             // transaction of its own, so that it fails by itself only.
@@ -189,7 +191,6 @@ impl Batch<'_> {
     ) -> Result<Outcome, StoreError> {
         let own = by_itself(transactions, work);
         for (ticket, outcome) in &mut self.tickets {
-            *outcome = None;
             *outcome = Some(by_itself(transactions, &mut |writing| ticket.perform(writing)));
         }
         own

@@ -46,6 +46,21 @@ pub(crate) fn found(txn: &RoTxn<'_, AnyTls>, shared: &Shared) -> Result<Found, F
     Ok(Found::Format(u32::from_le_bytes(number)))
 }
 
+/// Fails unless the store still has the present format: a later version, in another process, may have
+/// upgraded it since it was opened.
+pub(crate) fn is_present(txn: &RoTxn<'_, AnyTls>, shared: &Shared) -> Result<(), Fault> {
+    let found = shared.database.get(txn, key::FORMAT)?.and_then(|bytes| bytes.split_first_chunk());
+    match found {
+        Some((&MAGIC, number)) if *number == FORMAT.to_le_bytes() => Ok(()),
+        Some((&MAGIC, number)) => {
+            let number = number.try_into().map_err(|_| corrupt("the format"))?;
+            let found = u32::from_le_bytes(number);
+            Err(Fault::Broken(StoreError::NewerFormat { found, known: FORMAT }))
+        }
+        _ => Err(corrupt("the format")),
+    }
+}
+
 /// Makes an empty file a store, and a store of an older format one of the present format.
 pub(crate) fn bring_up_to_date(mut txn: RwTxn<'_>, shared: &Shared) -> Result<(), Fault> {
     let from = match found(&txn, shared)? {

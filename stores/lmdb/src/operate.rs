@@ -1,8 +1,8 @@
 //! What operators do with the file: copy it, look at it, list what is in it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use heed::{AnyTls, CompactionOption, RoTxn};
 use tollgate::StoreError;
@@ -58,6 +58,7 @@ impl LmdbStore {
     /// Writes a copy of the store into the directory `to`, which is created if it is not there. The store
     /// may be in use meanwhile; the copy is as it was at one moment. `compact` leaves free pages
     /// out, which takes longer. The copy is synced before it gets its name, and only its owner may read it.
+    /// Until then it is called `data.mdb.0.partial`, or with another number. If the process is killed, that may be removed.
     ///
     /// # Errors
     /// [`LmdbError::BackupExists`] when there is a store already, and [`LmdbError::Io`].
@@ -69,8 +70,8 @@ impl LmdbStore {
         if file.exists() {
             return Err(LmdbError::BackupExists { path: to.to_path_buf() });
         }
-        let partial = to.join("data.mdb.partial");
-        let written = self.copy_to(&partial, compact).and_then(|()| {
+        let (partial, mut copy) = partial_file(to).map_err(failed)?;
+        let written = self.copy_to(&partial, &mut copy, compact).and_then(|()| {
             // Does not replace a backup that came meanwhile, as a new name would.
             match fs::hard_link(&partial, &file) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -89,15 +90,10 @@ impl LmdbStore {
         sync_directory(to).map_err(failed)
     }
 
-    fn copy_to(&self, partial: &Path, compact: bool) -> Result<(), LmdbError> {
+    fn copy_to(&self, partial: &Path, file: &mut File, compact: bool) -> Result<(), LmdbError> {
         let io = |source| LmdbError::Io { doing: "write", path: partial.to_path_buf(), source };
-        let mut open = fs::OpenOptions::new();
-        open.write(true).read(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
-        let mut file = open.open(partial).map_err(io)?;
         let option = if compact { CompactionOption::Enabled } else { CompactionOption::Disabled };
-        let copied = self.env.copy_to_file(&mut file, option);
+        let copied = self.env.copy_to_file(file, option);
         copied.map_err(|error| LmdbError::of(error, "write", partial))?;
         file.sync_all().map_err(io)
     }
@@ -141,6 +137,25 @@ impl LmdbStore {
     }
 }
 
+/// A file for a copy, under a name that nobody else has: two that wrote the same would spoil both.
+fn partial_file(directory: &Path) -> std::io::Result<(PathBuf, File)> {
+    let mut open = fs::OpenOptions::new();
+    open.write(true).read(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+    let mut number = 0_u32;
+    loop {
+        let path = directory.join(format!("{DATA_FILE}.{number}.partial"));
+        match open.open(&path) {
+            // Another one is at work, or was killed.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && number < u32::MAX => {
+                number = number.saturating_add(1);
+            }
+            opened => return opened.map(|file| (path, file)),
+        }
+    }
+}
+
 fn wide(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
@@ -174,5 +189,5 @@ pub(crate) fn reserve_lock_file(path: &Path, max_readers: u32) -> Result<(), Lmd
 
 /// So that the file's name outlives a loss of power too.
 fn sync_directory(path: &Path) -> std::io::Result<()> {
-    if cfg!(unix) { fs::File::open(path)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }

@@ -2,6 +2,9 @@
 
 /// When a commit reaches the disk. No policy loses anything, or damages the file, when a process
 /// crashes or is killed: what was committed is the operating system's by then.
+///
+/// Where processes that share a store have different policies, none has more than the weakest of them: a
+/// commit that is not synced may reach the disk in part, over one that was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyncPolicy {

@@ -100,14 +100,16 @@ impl LmdbStore {
     }
 
     pub(crate) fn reading(&self) -> Result<RoTxn<'_, WithTls>, Fault> {
-        match self.env.read_txn() {
+        let reading = match self.env.read_txn() {
             Err(heed::Error::Mdb(heed::MdbError::ReadersFull)) => {
                 // Perhaps of processes that are gone.
                 self.env.clear_stale_readers()?;
-                Ok(self.env.read_txn()?)
+                self.env.read_txn()?
             }
-            reading => Ok(reading?),
-        }
+            reading => reading?,
+        };
+        format::is_present(&reading, &self.shared)?;
+        Ok(reading)
     }
 
     /// Runs a command that changes nothing.
@@ -191,7 +193,9 @@ impl Transactions for LmdbStore {
             let reason = "the disk refused to sync what was written; see to it, and open it again";
             return Err(Fault::Broken(unavailable(reason)));
         }
-        let mut writing = Writing::new(self.env.write_txn()?, &self.shared)?;
+        let txn = self.env.write_txn()?;
+        format::is_present(&txn, &self.shared)?;
+        let mut writing = Writing::new(txn, &self.shared)?;
         work(&mut writing)?;
         writing.commit(&self.shared)?;
         self.commits.fetch_add(1, Ordering::Relaxed);

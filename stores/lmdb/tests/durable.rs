@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tollgate::{
     AccountRef, Admin, Administration, AdmitVerdict, Command, Outcome, ScopeTable, Store,
 };
-use tollgate_lmdb::{LmdbError, SyncPolicy};
+use tollgate_lmdb::{LmdbError, LmdbOptions, LmdbStore, SyncPolicy};
 
 #[test]
 fn everything_is_there_after_it_was_opened_again() {
@@ -251,4 +251,38 @@ fn a_time_out_of_range_is_refused() {
     let expire = Command::Administer(&Administration::Expire);
     let outcome = store.perform(&expire, tollgate::MAX_NOW_MS + 1).unwrap();
     assert!(matches!(outcome, Outcome::Refused(tollgate::Refusal::ClockOutOfRange)));
+}
+
+#[test]
+fn of_backups_into_one_place_at_once_one_is_made_whole() {
+    let directory = TempDir::new().unwrap();
+    let store = open(directory.path());
+    for number in 0..200 {
+        put_account(&store, &format!("account-{number}"), 1);
+    }
+    for round in 0..20 {
+        let to = directory.path().join(format!("copy-{round}"));
+        let made = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|part| {
+                    scope.spawn({
+                        let (store, to) = (&store, &to);
+                        move || store.backup(to, part % 2 == 0)
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|one| one.join().unwrap()).filter(Result::is_ok).count()
+        });
+        assert_eq!(made, 1, "in round {round}");
+        let files = std::fs::read_dir(&to).unwrap().count();
+        assert_eq!(files, 1, "a file was left over");
+        LmdbStore::open(&to, &LmdbOptions::default()).unwrap().verify().unwrap();
+    }
+    // Nobody touches what another one writes.
+    let to = directory.path().join("another");
+    std::fs::create_dir(&to).unwrap();
+    let theirs = to.join("data.mdb.0.partial");
+    std::fs::write(&theirs, "theirs").unwrap();
+    store.backup(&to, true).unwrap();
+    assert_eq!(std::fs::read(&theirs).unwrap(), b"theirs");
 }

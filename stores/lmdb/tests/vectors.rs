@@ -1,26 +1,44 @@
 //! Every file in `tests/vectors` of the workspace, on LMDB.
 #![cfg(test)]
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::TempDir;
 use tollgate::{Command, Outcome, Store, StoreError};
 use tollgate_lmdb::{LmdbBackend, LmdbOptions, LmdbStore, SyncPolicy};
-use tollgate_scenario::{Backend, Runner, VectorFile};
+use tollgate_scenario::Backend;
 
 #[test]
 fn every_scenario_replies_as_expected() {
-    replies_as_expected(LmdbBackend::default);
+    replies_as_expected(Borrowed(&LmdbBackend::default()));
+}
+
+/// One backend for all scenarios; each has a fresh directory.
+#[derive(Clone, Copy)]
+struct Borrowed<'b>(&'b LmdbBackend);
+
+impl Backend for Borrowed<'_> {
+    fn fresh(&self) -> Result<Arc<dyn Store>, StoreError> {
+        self.0.fresh()
+    }
+
+    fn reopen(&self, store: Arc<dyn Store>) -> Result<Arc<dyn Store>, StoreError> {
+        self.0.reopen(store)
+    }
+
+    fn keeps_state(&self) -> bool {
+        self.0.keeps_state()
+    }
 }
 
 /// And leaves a store in which all records agree.
 #[test]
 fn every_scenario_leaves_its_store_in_order() {
-    replies_as_expected(|| VerifyingBackend);
+    replies_as_expected(VerifyingBackend);
 }
 
+#[derive(Clone, Copy)]
 struct VerifyingBackend;
 
 struct Verifying {
@@ -59,23 +77,10 @@ impl Backend for VerifyingBackend {
     }
 }
 
-fn replies_as_expected<B: Backend>(backend: impl Fn() -> B) {
+fn replies_as_expected(backend: impl Backend + Copy) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
-    let (mut scenarios, mut failed) = (0_usize, Vec::new());
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let file = VectorFile::parse(&fs::read_to_string(&path).unwrap()).unwrap();
-        scenarios = scenarios.saturating_add(file.scenarios.len());
-        for scenario in &file.run(|| Runner::new(backend())).scenarios {
-            if !scenario.passed() {
-                failed.push(format!("{}: {scenario}", path.display()));
-            }
-        }
-    }
-    println!("{scenarios} scenarios");
-    assert!(scenarios > 600, "{scenarios} scenarios");
-    assert!(failed.is_empty(), "{} scenarios failed:\n{}", failed.len(), failed.join("\n"));
+    let report = tollgate_conformance::vectors(&directory, backend).unwrap();
+    println!("{report}");
+    assert!(report.scenarios.len() >= 600, "only {} scenarios", report.scenarios.len());
+    assert!(report.passed(), "{report}");
 }

@@ -65,7 +65,10 @@ impl<'a, W: Word, const SLOTS: usize> View<'a, W, SLOTS> {
                 tenant.turn = tenant.turn.wrapping_add(1);
             }
             if word.exchange(old, tenant.word()) {
-                return Ok(tenant.number(row));
+                let owner = tenant.number(row);
+                // The last one may have died. Only now does the row belong to nobody else.
+                View { owner, ..*self }.clear_places()?;
+                return Ok(owner);
             }
         }
         Err(StoreError::Unavailable {
@@ -117,7 +120,6 @@ impl<'a, W: Word, const SLOTS: usize> View<'a, W, SLOTS> {
             if *lives {
                 continue;
             }
-            View { owner: Tenant::of(*old).number(row), ..*self }.clear_places()?;
             let vacant = Tenant { process: 0, ..Tenant::of(*old) };
             let freed = self.word(row_at(row))?.exchange(*old, vacant.word());
             reclaimed = reclaimed.wrapping_add(usize::from(freed));
@@ -125,7 +127,7 @@ impl<'a, W: Word, const SLOTS: usize> View<'a, W, SLOTS> {
         Ok(reclaimed)
     }
 
-    /// The places of a row whose blocks have been freed already.
+    /// Forgets what is in the places of a row; the blocks have been freed already.
     fn clear_places(&self) -> Result<(), StoreError> {
         for place in 0..PLACES {
             View { place, ..*self }.place_word()?.swap(0);

@@ -130,10 +130,38 @@ impl<W: Word, const SLOTS: usize> View<'_, W, SLOTS> {
         let Cell::Gcra(GcraCell { tat_ns }) = next else {
             return self.publish(state_at, slot.state, next, expires_ms, now_ms);
         };
-        let written = self.word(state_at)?.exchange(slot.state, *tat_ns);
-        // Another key's cell may have had the same arrival time.
-        Ok(written && self.word(slot.at)?.load() == slot.name)
+        let state_word = self.word(state_at)?;
+        if !state_word.exchange(slot.state, *tat_ns) {
+            return Ok(false);
+        }
+        if self.word(slot.at)?.load() == slot.name {
+            return Ok(true);
+        }
+        // Another key's cell may have had the same arrival time: what was given back there is counted again.
+        match slot.state.checked_sub(*tat_ns) {
+            Some(given_ns @ 1..) if state::is_time(slot.state) => {
+                count_again(state_word, given_ns)?
+            }
+            _ => {}
+        }
+        Ok(false)
     }
+}
+
+/// Moves an arrival time on, unless there is none any more.
+#[cold]
+fn count_again<W: Word>(state_word: &W, by_ns: u64) -> Result<(), StoreError> {
+    for _ in 0..ATTEMPTS {
+        let tat_ns = state_word.load();
+        if !state::is_time(tat_ns) {
+            return Ok(());
+        }
+        let later_ns = tat_ns.saturating_add(by_ns).min(state::END_OF_TIMES.wrapping_sub(1));
+        if state_word.exchange(tat_ns, later_ns) {
+            return Ok(());
+        }
+    }
+    Err(gave_up())
 }
 
 fn gave_up() -> StoreError {

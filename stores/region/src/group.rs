@@ -21,8 +21,10 @@
 //!
 //! **No count is lost.** A cell is written over only by the cell that follows from it, or by a mark once it has expired.
 //! Marks and links never come twice, so a late writer fails. An arrival time may come twice; whoever wrote
-//! one reads the name again, and counts anew if it is another key's by now. That key has then one unit
-//! too many counted, never one too few.
+//! one reads the name again, and counts anew if it is another key's by now. If a unit was taken, that key has one
+//! too many counted; if it was given back, it is counted again there at once. Between these two writes the key
+//! has a unit too few counted, and for good if the process is killed there. It takes a writer that stands still until
+//! the cell has expired by one clock, and a first cell by a clock that is behind, with the very same nanosecond.
 //!
 //! Never twice means: not before 2^16 keys had the same slot (each for as long as its cell lived), or a block
 //! was published 2^31 times, while one writer stood still between two instructions.

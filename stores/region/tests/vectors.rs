@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tollgate::{CompositeStore, MemoryStore, Store, StoreError};
 use tollgate_region::{Region, RegionOptions};
-use tollgate_scenario::{Backend, Runner, VectorFile};
+use tollgate_scenario::Backend;
 
 /// Limits in a region over a file, accounts in memory. Scenarios expect a restart to forget both.
 struct RegionBackend {
@@ -38,21 +38,8 @@ impl Backend for &RegionBackend {
 fn every_scenario_replies_as_expected_with_limits_in_a_region() {
     let backend = RegionBackend { directory: TempDir::new().unwrap() };
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
-    let (mut scenarios, mut failed) = (0, Vec::new());
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let file = VectorFile::parse(&fs::read_to_string(&path).unwrap()).unwrap();
-        for scenario in &file.run(|| Runner::new(&backend)).scenarios {
-            scenarios += 1;
-            if !scenario.passed() {
-                failed.push(format!("{}: {scenario}", path.display()));
-            }
-        }
-    }
-    println!("{scenarios} scenarios");
-    assert!(scenarios >= 600, "only {scenarios} scenarios were found");
-    assert!(failed.is_empty(), "{} scenarios failed:\n{}", failed.len(), failed.join("\n"));
+    let report = tollgate_conformance::vectors(&directory, &backend).unwrap();
+    println!("{report}");
+    assert!(report.scenarios.len() >= 600, "only {} scenarios", report.scenarios.len());
+    assert!(report.passed(), "{report}");
 }

@@ -104,6 +104,74 @@ fn one_that_fails_fails_alone() {
     assert_eq!(totals(&store), Totals { cells: 5, ..Totals::default() });
 }
 
+/// What was done before the panic was rolled back with it: nobody may be told that it was done.
+#[test]
+fn what_is_rolled_back_by_a_panic_is_not_called_done() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    let broken = |_: &mut Writing<'_>| Err(corrupt("a test"));
+    // In the transaction of all, and in one of those that follow when that has failed.
+    for (jobs, panic_at) in [(vec![count as Test; 3], 3), (vec![count, count, broken, count], 4)] {
+        let before = totals(&store).cells;
+        let performed = Arc::new(Mutex::new(0));
+        let outcomes = in_one_batch_that_panics(&store, jobs, panic_at, &performed);
+        let done = outcomes.iter().filter(|outcome| is_done(outcome)).count() as u64;
+        assert_eq!(totals(&store).cells, before + done, "{outcomes:?}");
+        assert!(*performed.lock() >= panic_at, "nothing panicked");
+    }
+}
+
+/// Queues `jobs` while a leader is at work, whose thread panics when it performs the one with the number
+/// `panic_at`, counted over all transactions.
+fn in_one_batch_that_panics(
+    store: &LmdbStore,
+    jobs: Vec<Test>,
+    panic_at: usize,
+    performed: &Arc<Mutex<usize>>,
+) -> Vec<Result<Outcome, StoreError>> {
+    let combiner = Combiner::default();
+    let leads = Barrier::new(2);
+    let expected = jobs.len();
+    let outcomes = Mutex::new(vec![None; expected]);
+    let led = thread::scope(|scope| {
+        let (combiner, leads, outcomes) = (&combiner, &leads, &outcomes);
+        let leader = scope.spawn(move || {
+            let mut first = true;
+            let mut lead = |_: &mut Writing<'_>| {
+                if std::mem::take(&mut first) {
+                    leads.wait();
+                    wait_for(combiner, expected);
+                }
+                Ok(Outcome::Done)
+            };
+            combiner.perform(store, &mut lead, || None)
+        });
+        leads.wait();
+        for (place, job) in jobs.into_iter().enumerate() {
+            // One after the other, so that they stand in this order.
+            wait_for(combiner, place);
+            let performed = Arc::clone(performed);
+            scope.spawn(move || {
+                let counting = move |writing: &mut Writing<'_>| {
+                    let number = {
+                        let mut performed = performed.lock();
+                        *performed = performed.saturating_add(1);
+                        *performed
+                    };
+                    assert_ne!(number, panic_at, "a test panics");
+                    job(writing)
+                };
+                let mut own = counting.clone();
+                let outcome = combiner.perform(store, &mut own, || Some(Box::new(counting) as Job));
+                outcomes.lock()[place] = Some(outcome);
+            });
+        }
+        leader.join()
+    });
+    assert!(led.is_err(), "the panic is the leader's");
+    outcomes.into_inner().into_iter().map(Option::unwrap).collect()
+}
+
 #[test]
 fn one_that_panics_leaves_nobody_waiting() {
     let directory = TempDir::new().unwrap();

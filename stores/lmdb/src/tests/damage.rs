@@ -1,11 +1,14 @@
 use tempfile::TempDir;
 use tollgate::{
-    Admin, AdminError, ClaimKey, FailureMode, Fingerprint, Idempotency, IdempotencyRule, OnOrphan,
-    StoreError,
+    Admin, AdminError, Cell, CellKey, ClaimKey, FailureMode, Fingerprint, GcraCell, Idempotency,
+    IdempotencyRule, LimitId, OnOrphan, StoreError,
 };
 
 use super::{LEASE_MS, NOW_MS, charge, id, money, open, put_account, put_raw, put_token, raw};
+use crate::combine::Transactions;
+use crate::error::Fault;
 use crate::key;
+use crate::view::View;
 
 pub(super) fn with_key(number: u8) -> Idempotency {
     Idempotency::Key {
@@ -95,6 +98,57 @@ fn a_sweep_passes_over_a_damaged_account_and_says_so() {
     assert_eq!(error, AdminError::Store(StoreError::Corrupt { what: "a reservation" }));
     let held = ["first", "second", "third"].map(|name| money(&store, name).1);
     assert_eq!(held, [0, 10, 0]);
+}
+
+/// Such an entry only says where to look: the cell itself says when it expires.
+#[test]
+fn a_damaged_entry_of_a_cell_keeps_nobody_out() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    put_account(&store, "acme", 100);
+    charge(&store, 0, 10, &Idempotency::Absent).unwrap();
+    put_cell(&store, 1, NOW_MS + 10).unwrap();
+    let records = raw(&store);
+    let (entry, mut bytes) = records.into_iter().find(|(key, _)| key[0] == key::CELL_DUE).unwrap();
+    bytes[1] ^= 1;
+    put_raw(&store, &entry, &bytes);
+    // One that stands for nothing, and one that is no entry at all.
+    put_raw(&store, &key::cell_due(NOW_MS, &cell_key(9)), &bytes);
+    put_raw(&store, &[key::CELL_DUE, 0], &bytes);
+    assert!(store.verify().is_err());
+    put_cell(&store, 2, NOW_MS + 10).unwrap();
+    let later_ms = NOW_MS + LEASE_MS + 100_000;
+    assert_eq!(Admin::new(&store).expire(later_ms).unwrap(), 1);
+    assert_eq!(store.statistics().unwrap().cells, 0);
+    store.verify().unwrap();
+}
+
+fn cell_key(number: u8) -> CellKey {
+    CellKey { limit: LimitId(1), partition: [number; 32] }
+}
+
+fn put_cell(store: &crate::LmdbStore, number: u8, expires_ms: u64) -> Result<(), Fault> {
+    let cell = Cell::Gcra(GcraCell { tat_ns: expires_ms.saturating_mul(1_000_000) });
+    store.transact(&mut |writing| {
+        View::write(writing, &store.shared, NOW_MS).put_cell(&cell_key(number), &cell, expires_ms)
+    })
+}
+
+#[test]
+fn a_damaged_entry_of_an_account_keeps_no_sweep_from_the_others() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    for (name, number) in [("first", 0), ("second", 1)] {
+        put_account(&store, name, 100);
+        charge(&store, number, 10, &Idempotency::Absent).unwrap();
+    }
+    // One for an account that is not there; and the first account's, whose key is whole.
+    let due_ms = NOW_MS + LEASE_MS;
+    put_raw(&store, &key::account_due(due_ms - 1, 7), &[0]);
+    put_raw(&store, &key::account_due(due_ms, 0), &[0]);
+    let error = Admin::new(&store).expire(due_ms).unwrap_err();
+    assert!(matches!(error, AdminError::Store(StoreError::Corrupt { .. })), "{error:?}");
+    assert_eq!(["first", "second"].map(|name| money(&store, name).1), [0, 0]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! inside a batch.
 
 mod batch;
+mod bounds;
 mod conformance;
 mod damage;
 mod upgrade;

@@ -1,7 +1,10 @@
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use serde::Serialize;
 use tempfile::TempDir;
 use tollgate::{
-    AccountRef, Admin, Amount, Cell, CellKey, Command, Finish, FixedCell, GcraCell, Idempotency,
+    AccountRef, Admin, AdminError, Amount, Cell, CellKey, Finish, FixedCell, GcraCell, Idempotency,
     LimitId, Settle, SlidingCell, Store, StoreError, StoredResponse, Wallet,
 };
 
@@ -118,6 +121,55 @@ fn heed_open(directory: &TempDir) -> heed::Env<heed::WithTls> {
     crate::environment::open(directory.path(), &LmdbOptions::default()).unwrap()
 }
 
+const UPGRADED: &str = "TOLLGATE_LMDB_UPGRADED";
+
+/// Not a test of its own: opens, and so upgrades, the store that the variable names.
+#[test]
+fn upgrader() {
+    let Some(path) = std::env::var_os(UPGRADED) else { return };
+    LmdbStore::open(path, &LmdbOptions::default()).unwrap();
+}
+
+#[test]
+fn an_upgrade_that_is_killed_is_done_by_the_next() {
+    const ACCOUNTS: u32 = 2_000;
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    for number in 0..ACCOUNTS {
+        put_account(&store, &format!("account-{number}"), 100);
+    }
+    charge(&store, 0, 10, &Idempotency::Absent).unwrap();
+    let all = store.verify().unwrap();
+    let wallet = |name| Admin::new(&store).account(&id(name), NOW_MS).unwrap().wallet;
+    let (busy, idle) = (wallet("account-0"), wallet("account-1"));
+    let mut writing = store.env.write_txn().unwrap();
+    for number in 0..ACCOUNTS {
+        let key = key::purse(number);
+        let bytes = sealed(&key, if number == 0 { &busy } else { &idle });
+        store.shared.database.put(&mut writing, &key, &bytes).unwrap();
+    }
+    let due = key::account_due(NOW_MS.saturating_add(LEASE_MS), 0);
+    assert!(store.shared.database.delete(&mut writing, &due).unwrap());
+    store.shared.database.put(&mut writing, key::FORMAT, &format(1)).unwrap();
+    writing.commit().unwrap();
+    for after_ms in [0, 5, 10, 15, 20, 30, 40, 60] {
+        let copy = TempDir::new().unwrap();
+        std::fs::copy(directory.path().join("data.mdb"), copy.path().join("data.mdb")).unwrap();
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tests::upgrade::upgrader"])
+            .env(UPGRADED, copy.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(after_ms));
+        process.kill().unwrap();
+        let killed = !process.wait().unwrap().success();
+        let store = open(&copy);
+        assert_eq!(store.verify().unwrap(), all, "killed after {after_ms} ms: {killed}");
+        assert_eq!(Admin::new(&store).expire(NOW_MS.saturating_add(LEASE_MS)).unwrap(), 1);
+    }
+}
+
 #[test]
 fn a_later_format_is_refused_and_left_alone() {
     let directory = TempDir::new().unwrap();
@@ -131,6 +183,23 @@ fn a_later_format_is_refused_and_left_alone() {
         let LmdbError::Store(error) = error else { panic!("{error}") };
         assert_eq!(error, StoreError::NewerFormat { found: FORMAT + 1, known: FORMAT });
     }
+}
+
+/// A later version has upgraded it meanwhile: what this one would write, that one could not read.
+#[test]
+fn a_store_that_is_upgraded_while_it_is_open_is_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let store = open(&directory);
+    put_account(&store, "acme", 100);
+    put_raw(&store, key::FORMAT, &format(FORMAT + 1));
+    let before = raw(&store);
+    let newer = StoreError::NewerFormat { found: FORMAT + 1, known: FORMAT };
+    assert_eq!(charge(&store, 0, 1, &Idempotency::Absent).unwrap_err(), newer);
+    let error = Admin::new(&store).account(&id("acme"), NOW_MS).unwrap_err();
+    assert_eq!(error, AdminError::Store(newer.clone()));
+    assert_eq!(Admin::new(&store).expire(NOW_MS).unwrap_err(), AdminError::Store(newer.clone()));
+    assert_eq!(store.statistics().unwrap_err(), newer);
+    assert_eq!(raw(&store), before);
 }
 
 /// What is in a file today, byte for byte. When this fails, the layout of a record has changed: that is
@@ -149,7 +218,7 @@ fn the_present_format_is_this() {
     };
     let finish = Finish::Settle { amount: Some(Amount(200)), response: Some(response.into()) };
     let account = &AccountRef::Slot(0);
-    let settle = Command::Settle(Settle { account, reservation, finish: &finish });
+    let settle = tollgate::Command::Settle(Settle { account, reservation, finish: &finish });
     store.perform(&settle, NOW_MS).unwrap();
     Admin::new(&store).refund(account, reservation, Amount(7), "r-1", NOW_MS).unwrap();
     let cell = CellKey { limit: LimitId(9), partition: [8; 32] };

@@ -1,7 +1,10 @@
 //! Every interleaving of a few threads, with every value that the memory model lets them read (loom).
+//!
+//! Each test goes on for at most `TOLLGATE_LOOM_SECONDS`, and says how far it came. 0: to the end.
 
+use std::env;
 use std::sync::atomic::AtomicU64 as PlainWord;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use loom::model::Builder;
 use loom::sync::Arc;
@@ -84,6 +87,11 @@ impl Shared {
     }
 }
 
+/// By default so few that all of it takes less than a minute, however slow the machine.
+fn seconds() -> u64 {
+    env::var("TOLLGATE_LOOM_SECONDS").map_or(6, |seconds| seconds.parse().unwrap())
+}
+
 /// Asks one after the other first, then all of `together` at once; `judge` sees what they were told.
 fn explore(
     preemptions: usize,
@@ -108,12 +116,13 @@ fn explore_acts(
     let mut builder = Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = 100_000;
-    // So that all of it takes less than a minute, however slow the machine.
-    builder.max_duration = Some(Duration::from_secs(6));
+    // How often the time is looked at.
+    builder.checkpoint_interval = 200;
+    let seconds = seconds();
+    builder.max_duration = (seconds > 0).then(|| Duration::from_secs(seconds));
     let act = std::sync::Arc::new(act);
-    let runs = PlainWord::new(0);
-    let (mut count, runs) = (0_u64, std::sync::Arc::new(runs));
-    let counted = runs.clone();
+    let runs = std::sync::Arc::new(PlainWord::new(0));
+    let (counted, started) = (runs.clone(), Instant::now());
     let initial = words(&layout(windows), |matters, value| (matters, value));
     builder.check(move || {
         counted.fetch_add(1, Ordering::Relaxed);
@@ -139,8 +148,9 @@ fn explore_acts(
         assert_sound(&view(&shared.words, &shared.layout, 1));
         judge(&shared, &told);
     });
-    count += runs.load(Ordering::Relaxed);
-    println!("{count} interleavings");
+    let (count, took) = (runs.load(Ordering::Relaxed), started.elapsed());
+    let all = if seconds == 0 || took.as_secs() < seconds { "all" } else { "the first" };
+    println!("{all} {count} interleavings in {took:.1?}");
 }
 
 const FAR: u64 = 100_000;
@@ -232,6 +242,21 @@ fn a_take_in_the_cell_of_a_key_that_came_instead_is_taken_anew() {
 fn takes_in_a_window_all_count() {
     let ask = Ask::window(1, 3, FAR);
     explore(3, 2, vec![ask], vec![ask, ask], move |shared, told| {
+        assert_eq!(told, [Some(true), Some(true)]);
+        assert_eq!(shared.remaining(&ask), 0);
+    });
+}
+
+/// Two takes bring the first block back into the slot: under another tag, or who read it before would write over
+/// what was counted meanwhile.
+#[test]
+fn a_take_in_a_window_is_not_lost_when_its_block_comes_again() {
+    let ask = Ask::window(1, 4, FAR);
+    let act = move |shared: &Shared, thread: u32| {
+        let first = shared.take(thread + 2, &ask);
+        if thread == 0 { first } else { first.and_then(|_| shared.take(thread + 2, &ask)) }
+    };
+    explore_acts(2, 2, vec![ask], (2, act), move |shared, told| {
         assert_eq!(told, [Some(true), Some(true)]);
         assert_eq!(shared.remaining(&ask), 0);
     });

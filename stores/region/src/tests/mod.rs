@@ -4,6 +4,7 @@
 mod crashes;
 mod garbage;
 mod interleavings;
+mod replaced;
 
 use std::fmt::Debug;
 
