@@ -12,7 +12,7 @@ use common::proxy::Proxy;
 use common::world::*;
 use common::{Server, options, store};
 use tollgate::*;
-use tollgate_redis::{OptionsError, RedisOptions, RedisStore};
+use tollgate_redis::{OptionsError, RedisOptions, RedisStore, redis};
 
 /// Ten units that do not refill while a test runs.
 fn ten(partition: Partition) -> Limit {
@@ -328,6 +328,44 @@ fn a_record_that_is_damaged_is_said_to_be() {
     server.command(&["DEL", &key]);
     server.command(&["LPUSH", &key, "another type"]);
     assert!(reason(fresh.look_up(&lookup, NOW_MS)).contains("WRONGTYPE"));
+}
+
+#[test]
+fn a_damaged_limit_or_reservation_stops_a_script_before_it_writes() {
+    let server = Server::start(&[]);
+    let options = options(&server.url());
+    let store = RedisStore::new(&options).unwrap();
+    set_up(&store, 10);
+    let limits = [ten(Partition::Token)];
+    let id = admitted(charge(&store, 1, 4, &limits)).unwrap();
+    settle(&store, id, &answer("sent")).unwrap();
+    let before = inspect(&store);
+
+    let redis::Value::Array(keys) = server.command(&["KEYS", "*:l:*"]) else { panic!() };
+    let [redis::Value::BulkString(key)] = &keys[..] else { panic!("{keys:?}") };
+    let key = std::str::from_utf8(key).unwrap();
+    for damaged in ["g", "garbage", "x23456789"] {
+        server.command(&["SET", key, damaged]);
+        assert!(plain(&store, &limits).is_err(), "{damaged}");
+        assert!(charge(&store, 2, 3, &limits).is_err(), "{damaged}");
+        assert_eq!(inspect(&store), before, "{damaged}");
+    }
+    server.command(&["DEL", key]);
+
+    let reservations = format!("{}:{{acme}}:r", options.protocol.prefix);
+    let redis::Value::Array(names) = server.command(&["HKEYS", &reservations]) else { panic!() };
+    let [redis::Value::BulkString(name)] = &names[..] else { panic!("{names:?}") };
+    let damage = |bytes: &[u8]| {
+        let mut command = redis::cmd("HSET");
+        command.arg(&reservations).arg(name).arg(bytes);
+        command.exec(&mut server.connection()).unwrap();
+    };
+    for damaged in [&b"garbage"[..], b"p", b""] {
+        damage(damaged);
+        let refund = Admin::new(&store).refund(&acme_ref(), id, Amount(1), "r", NOW_MS);
+        assert!(matches!(refund, Err(AdminError::Store(_))), "{refund:?}");
+        assert_eq!(inspect(&store), before);
+    }
 }
 
 #[test]

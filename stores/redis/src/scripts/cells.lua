@@ -97,9 +97,18 @@ local function check_sliding(limit, stored, now)
   return true, cell, (newest + 1) * part - 1 + window - now
 end
 
+-- What was not written by a script ends it, before anything is written.
+local LENGTHS = { [103] = 9, [102] = 17, [115] = 85 }
+local function assert_cell(stored)
+  if stored ~= '' and LENGTHS[stored:byte(1)] ~= #stored then
+    error('a limit in the store is damaged')
+  end
+end
+
 -- Whether a limit lets a request in; then its next cell, and in how many milliseconds that one says
 -- nothing any more. Without a cell there is nothing to count.
 local function check_cell(limit, stored, now, now_high, now_low)
+  assert_cell(stored)
   local special = limit:byte(5)
   if special == 48 then
     return true

@@ -17,7 +17,11 @@ local record = redis.call('HGET', RESERVATIONS, id)
 if not record then
   return reply_of({ 'R', 'u' })
 end
-if record:byte(1) ~= 112 then
+local state = record:byte(1)
+if state ~= 104 and state ~= 112 and state ~= 118 or #record < 120 then
+  error('a reservation in the store is damaged')
+end
+if state ~= 112 then
   return reply_of({ 'R', 'p' })
 end
 local count = struct.unpack('>I4', record, 117)
