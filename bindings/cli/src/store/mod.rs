@@ -35,7 +35,8 @@ impl StoreArgs {
         let Some(store) = &self.store else {
             return Err(Failure::new("which store? Name it with --store or in TOLLGATE_STORE"));
         };
-        Ok((Opened::open(store)?, self.now_ms()?))
+        let now_ms = self.now_ms()?;
+        Ok((Opened::open(store)?, now_ms))
     }
 
     fn now_ms(&self) -> Result<u64, Failure> {
