@@ -53,7 +53,7 @@ impl Load {
             "[scopes]\nall = [\"GET /messages\", \"POST /sms/send\"]\n\
              [limits.token]\nper = \"token\"\nquota = 1000000000\nwindow_ms = 60000\n\
              [routes.\"POST /sms/send\"]\nidempotency = true\nprice = 5\n\
-             [idempotency]\nretention_ms = 2000\n[reservations]\nlease_ms = 2000\nretention_ms = 2000\n",
+             [idempotency]\nretention_ms = 2000\n[reservations]\nlease_ms = 60000\nretention_ms = 2000\n",
         );
         let token = |caller: usize| {
             let mut entropy = [7; 32];
