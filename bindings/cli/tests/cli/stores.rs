@@ -282,7 +282,8 @@ fn a_store_that_is_not_there_is_an_error_without_secrets() {
     }
     let ran = run(&["account", "list"], b"");
     assert!(ran.code == 2 && ran.err.contains("--store"), "{}", ran.err);
-    let late = ["account", "list", "--store", "lmdb:/no/such/directory", "--now-ms", "17592186044416"];
+    let late =
+        ["account", "list", "--store", "lmdb:/no/such/directory", "--now-ms", "17592186044416"];
     assert!(run(&late, b"").err.contains("2527"));
 }
 
