@@ -9,8 +9,6 @@ mod tests;
 mod window;
 
 pub use gcra::GcraCell;
-#[cfg(feature = "std")] // the memory store's
-pub(crate) use quota::Subject;
 pub use quota::{
     Algorithm, CellKey, Counts, FailureMode, Limit, LimitId, Partition, Quota, TokenQuota,
 };

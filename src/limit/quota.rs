@@ -159,7 +159,17 @@ impl Limit {
         account: &AccountRef,
         source: Option<IpAddr>,
     ) -> CellKey {
-        CellKey::of(self, &Subject { token, account, source })
+        let partition = match self.partition {
+            Partition::Token => *token.as_bytes(),
+            Partition::Account => tagged(1, account.as_key_bytes().as_ref()),
+            Partition::SourceIp => tagged(2, &source_bucket(source)),
+            Partition::TokenSourceIp => joined(3, token.as_bytes(), &source_bucket(source)),
+            Partition::AccountSourceIp => {
+                joined(4, account.as_key_bytes().as_ref(), &source_bucket(source))
+            }
+            Partition::Global => [0; 32],
+        };
+        CellKey { limit: self.id, partition }
     }
 
     /// The quota in force for a token: its own where it has one and this limit takes it.
@@ -172,14 +182,6 @@ impl Limit {
     }
 }
 
-/// Whom a request's limits are counted against.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Subject<'a> {
-    pub token: &'a TokenDigest,
-    pub account: &'a AccountRef,
-    pub source: Option<IpAddr>,
-}
-
 /// Names one cell in a store: a limit, and the bytes of its partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CellKey {
@@ -187,24 +189,6 @@ pub struct CellKey {
     pub limit: LimitId,
     /// The partition: a digest, or a tagged short value padded with zeros.
     pub partition: [u8; 32],
-}
-
-impl CellKey {
-    pub(crate) fn of(limit: &Limit, subject: &Subject<'_>) -> Self {
-        let partition = match limit.partition {
-            Partition::Token => *subject.token.as_bytes(),
-            Partition::Account => tagged(1, subject.account.as_key_bytes().as_ref()),
-            Partition::SourceIp => tagged(2, &source_bucket(subject.source)),
-            Partition::TokenSourceIp => {
-                joined(3, subject.token.as_bytes(), &source_bucket(subject.source))
-            }
-            Partition::AccountSourceIp => {
-                joined(4, subject.account.as_key_bytes().as_ref(), &source_bucket(subject.source))
-            }
-            Partition::Global => [0; 32],
-        };
-        CellKey { limit: limit.id, partition }
-    }
 }
 
 /// The bytes under which a source address is counted: IPv4 whole, IPv6 by /64 (one customer's

@@ -95,8 +95,7 @@ impl<L: LimitStore, S: Store> CompositeStore<L, S> {
     ) -> Result<CheckedLimits<'a>, StoreError> {
         let mut checked = CheckedLimits::new();
         for limit in admit.limits {
-            let quota = limit.quota_for(admit.own_quota());
-            let key = limit.cell_key(admit.token, admit.account, admit.source);
+            let (key, quota) = CheckedLimit::cell_and_quota(limit, admit);
             let check = self.limits.peek(&key, limit, &quota, now_ms)?;
             checked.push(CheckedLimit { limit, quota, key, check });
         }
@@ -131,7 +130,7 @@ impl<L: LimitStore, S: Store> CompositeStore<L, S> {
         Ok(())
     }
 
-    /// What is taken is given back when this fails, since `taken` goes.
+    /// Takes, asks, and gives back what the verdict does not count; all of it where there is none.
     fn admit_taking<'a>(
         &self,
         admit: &Admit<'a>,

@@ -62,10 +62,15 @@ impl<'a> CheckedLimit<'a> {
     /// Checks a limit of `admit` against its cell.
     #[must_use]
     pub fn new(limit: &'a Limit, admit: &Admit<'_>, cell: Option<&Cell>, now_ms: u64) -> Self {
-        let quota = limit.quota_for(admit.own_quota());
-        let key = limit.cell_key(admit.token, admit.account, admit.source);
+        let (key, quota) = Self::cell_and_quota(limit, admit);
         let check = check(limit.algorithm, &quota, cell, now_ms, limit.cost);
         CheckedLimit { limit, quota, key, check }
+    }
+
+    /// Where a limit counts a request, and up to what.
+    pub(crate) fn cell_and_quota(limit: &Limit, admit: &Admit<'_>) -> (CellKey, Quota) {
+        let key = limit.cell_key(admit.token, admit.account, admit.source);
+        (key, limit.quota_for(admit.own_quota()))
     }
 }
 
@@ -110,8 +115,7 @@ impl<'a> CheckedLimits<'a> {
         now_ms: u64,
     ) -> Result<(), R::Error> {
         for limit in admit.limits {
-            let quota = limit.quota_for(admit.own_quota());
-            let key = limit.cell_key(admit.token, admit.account, admit.source);
+            let (key, quota) = CheckedLimit::cell_and_quota(limit, admit);
             let cell = records.cell(&key)?;
             let check = check(limit.algorithm, &quota, cell.as_ref(), now_ms, limit.cost);
             self.push(CheckedLimit { limit, quota, key, check });

@@ -10,7 +10,7 @@ use parking_lot::MutexGuard;
 use crate::command::{AccountSettings, Admit, Token};
 use crate::idempotency::{Claim, ClaimKey};
 use crate::ledger::{AccountId, AccountRef, Reservation, ReservationId, Spend, Wallet};
-use crate::limit::{Cell, CellKey, Subject};
+use crate::limit::{Cell, CellKey};
 use crate::policy::MAX_LIMITS_PER_ROUTE;
 use crate::store::StoreError;
 use crate::store::memory::MemoryStore;
@@ -59,12 +59,11 @@ impl<'s> View<'s> {
 
     /// Locks the shards of the cells that tokens do not carry.
     pub(super) fn lock_cells(&mut self, admit: &Admit<'_>) {
-        let subject = Subject { token: admit.token, account: admit.account, source: admit.source };
         let mut shards: ArrayVec<usize, MAX_LIMITS_PER_ROUTE> = ArrayVec::new();
         for limit in admit.limits {
             // Asking also makes tokens carry the first limit that they can.
             let carried = self.store.tokens.carries(limit);
-            let key = CellKey::of(limit, &subject);
+            let key = limit.cell_key(admit.token, admit.account, admit.source);
             if !(carried && self.token_shard(&key).is_some()) {
                 let _ = shards.try_push(self.store.cells.shard_of(&key));
             }
