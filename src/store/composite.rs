@@ -1,5 +1,7 @@
 //! Limits in one store, everything else in another.
 
+use alloc::sync::Arc;
+
 use arrayvec::ArrayVec;
 
 use crate::MAX_NOW_MS;
@@ -55,6 +57,43 @@ pub trait LimitStore: Send + Sync {
     /// Reclaims cells that say no more than absent ones.
     #[allow(clippy::missing_errors_doc)]
     fn expire(&self, now_ms: u64) -> Result<(), StoreError>;
+}
+
+impl<L: LimitStore + ?Sized> LimitStore for Arc<L> {
+    fn take(
+        &self,
+        key: &CellKey,
+        limit: &Limit,
+        quota: &Quota,
+        now_ms: u64,
+    ) -> Result<Check, StoreError> {
+        (**self).take(key, limit, quota, now_ms)
+    }
+
+    fn peek(
+        &self,
+        key: &CellKey,
+        limit: &Limit,
+        quota: &Quota,
+        now_ms: u64,
+    ) -> Result<Check, StoreError> {
+        (**self).peek(key, limit, quota, now_ms)
+    }
+
+    fn give_back(
+        &self,
+        key: &CellKey,
+        limit: &Limit,
+        quota: &Quota,
+        taken: &Cell,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        (**self).give_back(key, limit, quota, taken, now_ms)
+    }
+
+    fn expire(&self, now_ms: u64) -> Result<(), StoreError> {
+        (**self).expire(now_ms)
+    }
 }
 
 /// Limits in one store, accounts, tokens, money and idempotency in another: limits in memory that worker
