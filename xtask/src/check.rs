@@ -1,7 +1,7 @@
 //! `cargo xtask check`: everything that can be said about the sources without running them.
 
 use crate::run::{Failure, Run};
-use crate::{files, metadata, modules};
+use crate::{files, header, metadata, modules};
 
 /// The feature sets in which the core must be free of warnings, beside the default one.
 const CORE_FEATURES: &[&str] = &["", "json", "toml", "json,toml", "std"];
@@ -16,6 +16,7 @@ pub(crate) fn check() -> Result<(), Failure> {
         .or("run `cargo fmt --manifest-path tests/no_std/Cargo.toml`")?;
     files::check()?;
     modules::check()?;
+    header::check()?;
     lints()?;
     Run::cargo(["doc", "--workspace", "--no-deps"])
         .env("RUSTDOCFLAGS", "-Dwarnings")

@@ -6,6 +6,7 @@ mod backends;
 mod bench;
 mod check;
 mod files;
+mod header;
 mod metadata;
 mod modules;
 mod run;
@@ -21,6 +22,7 @@ usage: cargo xtask COMMAND
   check           formatting, lints, documentation, module directions, file sizes, packages
   test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
+  header          writes include/tollgate.h anew
   demo [ARG…]     the command line's demo, with its arguments
 
 Each command line is printed before it runs. The first that fails ends the run.
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
             None => return wrong_usage(&format!("there is no part {part:?}")),
         },
         ["bench", rest @ ..] if rest.iter().all(|arg| *arg == "--json") => bench::bench(rest),
+        ["header"] => header::write(),
         ["demo", rest @ ..] => demo(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
