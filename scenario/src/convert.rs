@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use tollgate::{
-    AccountId, Amount, Finish, IpNet, PRESETS, PolicyConfig, Settled, StoredResponse,
-    parse_network, preset,
+    AccountId, Amount, Finish, IpNet, PRESETS, PolicyConfig, StoredResponse, parse_network, preset,
 };
 
 use crate::error::StepError;
@@ -35,16 +33,6 @@ pub(crate) fn networks(texts: Option<Vec<String>>) -> Result<Option<Vec<IpNet>>,
     texts
         .map(|texts| texts.iter().map(|text| parse_network(text).map_err(StepError::of)).collect())
         .transpose()
-}
-
-pub(crate) fn set(reply: &mut Value, name: &str, value: Option<Value>) {
-    if let (Value::Object(members), Some(value)) = (reply, value) {
-        members.insert(name.to_owned(), value);
-    }
-}
-
-pub(crate) fn posted(settled: Settled) -> Option<Value> {
-    settled.posted.map(|Amount(amount)| amount.into())
 }
 
 pub(crate) fn finish(

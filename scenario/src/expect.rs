@@ -35,9 +35,9 @@ impl fmt::Display for Mismatch {
 /// # Errors
 /// Every mismatch.
 pub fn check(step: &Value, reply: &Value) -> Result<(), Vec<Mismatch>> {
-    let mut found = Vec::new();
+    let mut found = Found::default();
     check_step(step, reply, false, "", &mut found);
-    none_or(found)
+    found.at_once()
 }
 
 /// Matches a reply against an `expect` object.
@@ -55,22 +55,59 @@ pub fn check(step: &Value, reply: &Value) -> Result<(), Vec<Mismatch>> {
 /// # Errors
 /// Every mismatch.
 pub fn matches(expect: &Value, reply: &Value) -> Result<(), Vec<Mismatch>> {
-    let mut found = Vec::new();
+    let mut found = Found::default();
     match_reply(expect, reply, "", &mut found);
-    none_or(found)
+    found.at_once()
 }
 
-fn none_or(found: Vec<Mismatch>) -> Result<(), Vec<Mismatch>> {
-    if found.is_empty() { Ok(()) } else { Err(found) }
+/// What a match found.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) mismatches: Vec<Mismatch>,
+    /// What could not be matched yet: the headers of allowed requests whose replies do not show any.
+    pub(crate) late: Vec<LateHeaders>,
 }
 
-fn add(
-    found: &mut Vec<Mismatch>,
-    place: &str,
-    expected: impl Into<String>,
-    actual: Option<&Value>,
-) {
-    found.push(Mismatch {
+/// Headers that are expected of an allowed request, and were not seen with its reply.
+pub(crate) struct LateHeaders {
+    pub(crate) id: String,
+    place: String,
+    expected: Value,
+}
+
+impl Found {
+    /// For who cannot wait: what was not seen is not as expected.
+    fn at_once(mut self) -> Result<(), Vec<Mismatch>> {
+        for late in core::mem::take(&mut self.late) {
+            add(&mut self, &late.place, late.expected.to_string(), None);
+        }
+        if self.mismatches.is_empty() { Ok(()) } else { Err(self.mismatches) }
+    }
+}
+
+impl LateHeaders {
+    /// Matches the headers, once they are seen.
+    pub(crate) fn matches(&self, headers: &Value) -> Vec<Mismatch> {
+        let mut found = Found::default();
+        let place = format!("request `{}`", self.id);
+        if !headers.is_array() {
+            add(&mut found, &within(&place, "headers"), self.expected.to_string(), Some(headers));
+            return found.mismatches;
+        }
+        match_member("headers", &self.expected, Some(headers), &place, &mut found);
+        found.mismatches
+    }
+}
+
+/// The request whose headers are seen later: the reply allows it and shows no headers.
+fn seen_later(reply: &Value) -> Option<&str> {
+    let is_allowed = reply.get("verdict").and_then(Value::as_str) == Some("allow");
+    let id = reply.get("id").and_then(Value::as_str)?;
+    (is_allowed && reply.get("headers").is_none()).then_some(id)
+}
+
+fn add(found: &mut Found, place: &str, expected: impl Into<String>, actual: Option<&Value>) {
+    found.mismatches.push(Mismatch {
         place: place.to_owned(),
         expected: expected.into(),
         actual: actual.cloned(),
@@ -81,7 +118,13 @@ fn within(place: &str, name: &str) -> String {
     if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") }
 }
 
-fn check_step(step: &Value, reply: &Value, may_fail: bool, place: &str, found: &mut Vec<Mismatch>) {
+pub(crate) fn check_step(
+    step: &Value,
+    reply: &Value,
+    may_fail: bool,
+    place: &str,
+    found: &mut Found,
+) {
     let expect = step.get("expect");
     match expect {
         Some(expect) => match_reply(expect, reply, place, found),
@@ -100,7 +143,7 @@ fn check_step(step: &Value, reply: &Value, may_fail: bool, place: &str, found: &
     }
 }
 
-fn match_reply(expect: &Value, reply: &Value, place: &str, found: &mut Vec<Mismatch>) {
+fn match_reply(expect: &Value, reply: &Value, place: &str, found: &mut Found) {
     let Value::Object(members) = expect else {
         return add(found, place, "an `expect` that is an object", Some(expect));
     };
@@ -108,16 +151,22 @@ fn match_reply(expect: &Value, reply: &Value, place: &str, found: &mut Vec<Misma
     if error.is_some() && !members.contains_key("error") {
         return add(found, place, expect.to_string(), Some(reply));
     }
+    let seen_later = seen_later(reply);
     for (name, expected) in members {
-        match name.as_str() {
-            "error" => match_error(expected, error, place, found),
-            "counts" => match_counts(expected, reply, place, found),
+        match (name.as_str(), seen_later) {
+            ("headers", Some(id)) => found.late.push(LateHeaders {
+                id: id.to_owned(),
+                place: within(place, name),
+                expected: expected.clone(),
+            }),
+            ("error", _) => match_error(expected, error, place, found),
+            ("counts", _) => match_counts(expected, reply, place, found),
             _ => match_member(name, expected, reply.get(name), place, found),
         }
     }
 }
 
-fn match_error(expected: &Value, error: Option<&Value>, place: &str, found: &mut Vec<Mismatch>) {
+fn match_error(expected: &Value, error: Option<&Value>, place: &str, found: &mut Found) {
     let text = error.and_then(Value::as_str);
     let (as_expected, words) = match expected {
         Value::Bool(true) => (text.is_some(), "an error".to_owned()),
@@ -138,7 +187,7 @@ fn match_member(
     expected: &Value,
     actual: Option<&Value>,
     place: &str,
-    found: &mut Vec<Mismatch>,
+    found: &mut Found,
 ) {
     let place = within(place, name);
     match (name, expected, actual) {
@@ -162,7 +211,7 @@ fn match_member(
     }
 }
 
-fn match_value(expected: &Value, actual: Option<&Value>, place: &str, found: &mut Vec<Mismatch>) {
+fn match_value(expected: &Value, actual: Option<&Value>, place: &str, found: &mut Found) {
     match (expected, actual) {
         (Value::Null, None) => {}
         (Value::Object(members), Some(actual @ Value::Object(_))) => {
@@ -180,12 +229,7 @@ fn match_value(expected: &Value, actual: Option<&Value>, place: &str, found: &mu
     }
 }
 
-fn match_headers(
-    expected: &Map<String, Value>,
-    actual: &[Value],
-    place: &str,
-    found: &mut Vec<Mismatch>,
-) {
+fn match_headers(expected: &Map<String, Value>, actual: &[Value], place: &str, found: &mut Found) {
     for (name, expected) in expected {
         let values: Vec<&Value> = actual
             .iter()
@@ -213,7 +257,7 @@ fn match_headers(
     }
 }
 
-fn match_counts(expected: &Value, reply: &Value, place: &str, found: &mut Vec<Mismatch>) {
+fn match_counts(expected: &Value, reply: &Value, place: &str, found: &mut Found) {
     let place = within(place, "counts");
     let Some(replies) = reply.get("replies").and_then(Value::as_array) else {
         return add(found, &place, "a reply with `replies`", Some(reply));

@@ -9,11 +9,13 @@ use crate::error::StepError;
 use crate::fields::{MAX_THREADS, ParallelStep};
 use crate::session::Session;
 use crate::step::Step;
+use crate::surface::Surface;
 
 /// Runs the steps on so many threads, released together. All of them are read before the first runs,
 /// so that one which cannot be read changes nothing. Their time, where they give none, is `default_ms`.
-pub(crate) fn run(
-    session: &Session,
+/// If one of them is not carried, none counts.
+pub(crate) fn run<S: Surface>(
+    session: &Session<S>,
     step: ParallelStep,
     default_ms: u64,
 ) -> Result<Value, StepError> {
@@ -31,9 +33,13 @@ pub(crate) fn run(
             share.push((index, inner));
         }
     }
-    let replies = released_together(shares, |step| {
-        session.perform(step, default_ms).unwrap_or_else(|error| error.to_reply())
-    })?;
+    let replies = released_together(shares, |step| session.perform(step, default_ms))?
+        .into_iter()
+        .map(|reply| match reply {
+            Err(error) if error.is_not_carried() => Err(error),
+            reply => Ok(reply.unwrap_or_else(|error| error.to_reply())),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(json!({ "replies": replies }))
 }
 
@@ -48,8 +54,8 @@ fn inner(value: Value) -> Result<Step, StepError> {
 
 fn released_together(
     shares: Vec<Vec<(usize, Step)>>,
-    perform: impl Fn(Step) -> Value + Sync,
-) -> Result<Vec<Value>, StepError> {
+    perform: impl Fn(Step) -> Result<Value, StepError> + Sync,
+) -> Result<Vec<Result<Value, StepError>>, StepError> {
     // A thread that cannot be started must not leave the others waiting at the barrier: they pass the
     // gate only once all are there.
     let gate = RwLock::new(false);

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tollgate::{Engine, MemoryStore, Store, StoreError};
+use tollgate::{MemoryStore, Store, StoreError};
 
 use crate::convert::config;
 use crate::error::StepError;
 use crate::session::{Explained, Session};
 use crate::step::Step;
+use crate::surface::Surfaces;
 
-/// Makes the stores that scenarios run on.
+/// Makes the stores that scenarios run on, through the library.
 pub trait Backend {
     /// An empty store.
     ///
@@ -52,23 +53,23 @@ impl Backend for MemoryBackend {
 ///
 /// It remembers every request by its `id` until the next `policy` step; a pipe that runs for long
 /// uses ids again, which forgets the earlier request.
-pub struct Runner<B = MemoryBackend> {
-    backend: B,
-    session: Option<Session>,
+pub struct Runner<H: Surfaces = MemoryBackend> {
+    surfaces: H,
+    session: Option<Session<H::Surface>>,
 }
 
 impl Runner {
-    /// On stores in memory.
+    /// Through the library, on stores in memory.
     #[must_use]
     pub fn in_memory() -> Self {
         Runner::new(MemoryBackend)
     }
 }
 
-impl<B: Backend> Runner<B> {
-    /// On stores of this backend.
-    pub fn new(backend: B) -> Self {
-        Runner { backend, session: None }
+impl<H: Surfaces> Runner<H> {
+    /// Through these surfaces; with a [`Backend`], through the library on its stores.
+    pub fn new(surfaces: H) -> Self {
+        Runner { surfaces, session: None }
     }
 
     /// Runs a step and gives its reply: `{"error": …}` if it failed, and then it changed nothing.
@@ -80,23 +81,22 @@ impl<B: Backend> Runner<B> {
     ///
     /// # Errors
     /// Why it failed. It changed nothing; but if a `restart` could not reopen the store, there is no
-    /// state until the next `policy` step.
+    /// state until the next `policy` step. A step that is not carried
+    /// ([`StepError::is_not_carried`]) may have been carried in part, if it is `parallel` or `restart`.
     pub fn try_step(&mut self, step: Value) -> Result<Value, StepError> {
         match Step::parse(step)? {
             Step::Policy(step) => {
-                let engine = Engine::new(config(&step)?.compile().map_err(StepError::of)?);
-                let store = self.backend.fresh().map_err(StepError::of)?;
-                self.session = Some(Session::new(engine, store));
+                let surface = self.surfaces.start(config(&step)?)?;
+                self.session = Some(Session::new(surface));
                 Ok(json!({}))
             }
             Step::Restart => {
                 let session = self.session.take().ok_or_else(no_policy)?;
-                let reopen = |store| self.backend.reopen(store);
-                self.session = Some(session.restarted(self.backend.keeps_state(), reopen)?);
+                self.session = Some(session.restarted(&self.surfaces)?);
                 Ok(json!({}))
             }
             step => {
-                let session = self.session.as_ref().ok_or_else(no_policy)?;
+                let session = self.session()?;
                 session.perform(step, session.latest_ms())
             }
         }
@@ -110,7 +110,22 @@ impl<B: Backend> Runner<B> {
         let Step::Request(step) = Step::parse(step)? else {
             return Err(StepError::new("only a `request` step can be explained"));
         };
-        Ok(self.session.as_ref().ok_or_else(no_policy)?.explain(&step))
+        self.session()?.explain(&step)
+    }
+
+    /// The headers of a request that was allowed, in a list as replies show them; for one whose reply
+    /// had none because the surface did not see them then.
+    ///
+    /// This may finish the request, and so is for the end of a scenario.
+    ///
+    /// # Errors
+    /// There is no such request, or the surface never saw its headers.
+    pub fn late_headers(&self, id: &str) -> Result<Value, StepError> {
+        self.session()?.late_headers(id)
+    }
+
+    fn session(&self) -> Result<&Session<H::Surface>, StepError> {
+        self.session.as_ref().ok_or_else(no_policy)
     }
 }
 
