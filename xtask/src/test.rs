@@ -63,7 +63,7 @@ pub(crate) fn all() -> Result<(), Failure> {
 }
 
 const STORES: &[&str] =
-    &["tollgate-conformance", "tollgate-lmdb", "tollgate-redis", "tollgate-region"];
+    &["tollgate-conformance", "tollgate-kv", "tollgate-lmdb", "tollgate-redis", "tollgate-region"];
 
 fn stores() -> Result<(), Failure> {
     backends::for_stores()?;

@@ -161,11 +161,11 @@ impl Batch<'_> {
     ) -> Result<Outcome, StoreError> {
         let (mut own, mut outcomes) = (None, Vec::new());
         let together = transactions.transact(&mut |writing| {
-            own = Some(keep_bounds(work(writing))?);
+            own = Some(Fault::keep_bounds(work(writing))?);
             while self.tickets.len() < MOST {
                 let Some(ticket) = self.combiner.next_job() else { break };
                 self.tickets.push((Arc::clone(&ticket), None));
-                outcomes.push(keep_bounds(ticket.perform(writing))?);
+                outcomes.push(Fault::keep_bounds(ticket.perform(writing))?);
             }
             Ok(())
         });
@@ -209,17 +209,8 @@ impl Ticket {
 fn by_itself(transactions: &dyn Transactions, work: Work<'_>) -> Result<Outcome, StoreError> {
     let mut own = None;
     transactions.transact(&mut |writing| {
-        own = Some(keep_bounds(work(writing))?);
+        own = Some(Fault::keep_bounds(work(writing))?);
         Ok(())
     })?;
     own.unwrap_or(Err(StoreError::WrongOutcome))
-}
-
-/// A bound that is reached is an outcome like any other: the transaction goes on.
-fn keep_bounds(outcome: Result<Outcome, Fault>) -> Result<Result<Outcome, StoreError>, Fault> {
-    match outcome {
-        Ok(outcome) => Ok(Ok(outcome)),
-        Err(Fault::Bound(what)) => Ok(Err(StoreError::Full { what })),
-        Err(fault) => Err(fault),
-    }
 }

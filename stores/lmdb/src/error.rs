@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use heed::MdbError;
 use tollgate::StoreError;
+use tollgate_kv::KvError;
+pub(crate) use tollgate_kv::fault::Fault;
+#[cfg(test)]
+pub(crate) use tollgate_kv::fault::corrupt;
 
 /// Why a store could not be opened or copied.
 #[derive(Debug, thiserror::Error)]
@@ -93,36 +97,13 @@ impl LmdbError {
     }
 }
 
-/// Why one command of a batch failed.
-#[derive(Clone, Debug)]
-pub(crate) enum Fault {
-    /// A bound is reached. The transaction holds nothing of the command, and can go on.
-    Bound(&'static str),
-    /// The transaction may hold a part of the command: nothing of it must be committed.
-    Broken(StoreError),
-}
-
-impl From<heed::Error> for Fault {
-    fn from(error: heed::Error) -> Self {
-        Fault::Broken(store_error(&error))
-    }
-}
-
-impl From<Fault> for StoreError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Bound(what) => StoreError::Full { what },
-            Fault::Broken(error) => error,
-        }
-    }
+/// What an error of LMDB means to a transaction.
+pub(crate) fn map_error(error: heed::Error) -> KvError {
+    KvError::Store(store_error(&error))
 }
 
 pub(crate) const MAP: &str = "data: the map is full (map_bytes)";
 pub(crate) const DISK: &str = "data: the disk has no room";
-
-pub(crate) fn corrupt(what: &'static str) -> Fault {
-    Fault::Broken(StoreError::Corrupt { what })
-}
 
 pub(crate) fn unavailable(reason: &str) -> StoreError {
     StoreError::Unavailable { reason: reason.into() }

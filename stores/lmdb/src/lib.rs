@@ -1,26 +1,22 @@
 #![doc = include_str!("../README.md")]
 
-mod change;
 mod combine;
 mod environment;
 mod error;
 mod flush;
-mod format;
-mod key;
 mod operate;
 mod options;
 mod owned;
-mod record;
-mod records;
-mod response;
 #[cfg(feature = "scenario")]
 mod scenario;
 mod store;
-mod sweep;
 #[cfg(test)]
 mod tests;
 mod verify;
 mod view;
+
+#[cfg(test)]
+use tollgate_kv::{format, key, record};
 
 pub use error::LmdbError;
 pub use operate::Statistics;

@@ -4,15 +4,13 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use heed::{AnyTls, CompactionOption, RoTxn};
+use heed::CompactionOption;
 use tollgate::StoreError;
+use tollgate_kv::format::FORMAT;
+use tollgate_kv::view::totals;
 
-use crate::error::{Fault, LmdbError, corrupt};
-use crate::format::FORMAT;
-use crate::key;
-use crate::record::Totals;
+use crate::error::{LmdbError, store_error};
 use crate::store::LmdbStore;
-use crate::view::read;
 
 /// The file that LMDB keeps in a store's directory.
 pub(crate) const DATA_FILE: &str = "data.mdb";
@@ -103,15 +101,10 @@ impl LmdbStore {
     /// # Errors
     /// [`StoreError`] when it cannot be read.
     pub fn statistics(&self) -> Result<Statistics, StoreError> {
-        Ok(self.read_statistics()?)
-    }
-
-    fn read_statistics(&self) -> Result<Statistics, Fault> {
+        let lmdb = |error: heed::Error| store_error(&error);
         let reading = self.reading()?;
-        let txn: &RoTxn<'_, AnyTls> = &reading;
-        let totals: Option<Totals> = read(txn, &self.shared, key::TOTALS, "what the store holds")?;
-        let totals = totals.ok_or_else(|| corrupt("what the store holds"))?;
-        let used = self.shared.database.stat(txn)?;
+        let totals = totals(&reading)?;
+        let used = self.shared.database.stat(&reading.txn).map_err(lmdb)?;
         let used_pages = used.branch_pages.saturating_add(used.leaf_pages);
         let used_pages = wide(used_pages.saturating_add(used.overflow_pages));
         let info = self.env.info();
@@ -124,7 +117,7 @@ impl LmdbStore {
             cells: totals.cells,
             claims: totals.claims,
             reservations: totals.reservations,
-            file_bytes: self.env.real_disk_size()?,
+            file_bytes: self.env.real_disk_size().map_err(lmdb)?,
             map_bytes: wide(info.map_size),
             page_bytes: u64::from(used.page_size),
             used_pages,

@@ -1,5 +1,7 @@
 //! How a store is opened.
 
+use tollgate_kv::KvOptions;
+
 /// When a commit reaches the disk. No policy loses anything, or damages the file, when a process
 /// crashes or is killed: what was committed is the operating system's by then.
 ///
@@ -69,5 +71,19 @@ impl Default for LmdbOptions {
             max_reservations: 1 << 24,
             max_per_account: 1 << 20,
         }
+    }
+}
+
+impl LmdbOptions {
+    /// The bounds of what is in the records.
+    pub(crate) fn bounds(&self) -> KvOptions {
+        let mut bounds = KvOptions::default();
+        bounds.max_accounts = self.max_accounts;
+        bounds.max_tokens = self.max_tokens;
+        bounds.max_cells = self.max_cells;
+        bounds.max_claims = self.max_claims;
+        bounds.max_reservations = self.max_reservations;
+        bounds.max_per_account = self.max_per_account;
+        bounds
     }
 }

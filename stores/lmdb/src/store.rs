@@ -6,23 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use heed::types::Bytes;
-use heed::{AnyTls, CommitOrAbort, Env, RoTxn, WithTls};
-use tollgate::transition::perform;
-use tollgate::{
-    AccountRef, Administration, Admit, Command, LookedUp, Lookup, MAX_NOW_MS, Mode, Outcome,
-    Refusal, Settle, Store, StoreError,
-};
+use heed::{CommitOrAbort, Env, WithTls};
+use tollgate::{Administration, Command, Outcome, Store, StoreError};
+use tollgate_kv::format::{self, FORMAT, Found};
+use tollgate_kv::run::{self, execute, perform_in};
+use tollgate_kv::{KvOptions, KvWrite as _};
 
 use crate::combine::{Combiner, Job, Transactions};
 use crate::environment;
-use crate::error::{Fault, LmdbError, unavailable};
+use crate::error::{Fault, LmdbError, map_error, unavailable};
 use crate::flush::Flusher;
-use crate::format::{self, FORMAT, Found};
 use crate::operate::{DATA_FILE, reserve_lock_file};
 use crate::options::{LmdbOptions, SyncPolicy};
 use crate::owned::Owned;
-use crate::sweep::{SMALLEST_STEP, STEP, Swept};
-use crate::view::{Shared, View, Writing};
+use crate::view::{Change, Shared, Snapshot, View, Writing};
 
 /// A durable store in an LMDB file, which the processes of one host share.
 ///
@@ -75,6 +72,7 @@ impl LmdbStore {
         let shared = Shared {
             database,
             bytes_for_growth: bytes_for_growth(environment::map_bytes(options)),
+            bounds: options.bounds(),
             options: options.clone(),
         };
         prepare(&env, &shared, path)?;
@@ -99,40 +97,32 @@ impl LmdbStore {
         })
     }
 
-    pub(crate) fn reading(&self) -> Result<RoTxn<'_, WithTls>, Fault> {
-        let reading = match self.env.read_txn() {
+    pub(crate) fn reading(&self) -> Result<Snapshot<'_>, Fault> {
+        let txn = match self.env.read_txn() {
             Err(heed::Error::Mdb(heed::MdbError::ReadersFull)) => {
                 // Perhaps of processes that are gone.
-                self.env.clear_stale_readers()?;
-                self.env.read_txn()?
+                self.env.clear_stale_readers().map_err(map_error)?;
+                self.env.read_txn()
             }
-            reading => reading?,
+            reading => reading,
         };
-        format::is_present(&reading, &self.shared)?;
+        let reading = Snapshot { txn: txn.map_err(map_error)?, shared: &self.shared };
+        format::is_present(&reading)?;
         Ok(reading)
     }
+}
 
-    /// Runs a command that changes nothing.
+impl run::Transactions for LmdbStore {
+    fn options(&self) -> &KvOptions {
+        &self.shared.bounds
+    }
+
     fn read(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
         let reading = self.reading()?;
-        let txn: &RoTxn<'_, AnyTls> = &reading;
-        Ok(perform_in(&mut View::read(txn, &self.shared, now_ms), command, now_ms)?)
+        Ok(perform_in(&mut View::read(&reading, now_ms), command, now_ms)?)
     }
 
-    /// Runs a command that may change something.
     fn write(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
-        match self.write_once(command, now_ms) {
-            // What is due in other accounts makes room too; or there is more due in this one than one
-            // transaction deals with.
-            Err(full @ StoreError::Full { .. }) => {
-                let made_room = self.sweep(now_ms).is_ok_and(|swept| swept.seen > 0);
-                if made_room { self.write_once(command, now_ms) } else { Err(full) }
-            }
-            outcome => outcome,
-        }
-    }
-
-    fn write_once(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
         let shared = &*self.shared;
         let mut work = |writing: &mut Writing<'_>| {
             perform_in(&mut View::write(writing, shared, now_ms), command, now_ms)
@@ -149,35 +139,11 @@ impl LmdbStore {
         self.combiner.perform(self, &mut work, job)
     }
 
-    /// Ends what is due, in steps. An account with a damaged record is passed over, and is the error in
-    /// the end.
-    fn sweep(&self, now_ms: u64) -> Result<Swept, StoreError> {
-        let (mut skipped, mut damage, mut all) = (Vec::new(), None, Swept::default());
-        let mut step = STEP;
-        loop {
-            let known = skipped.len();
-            let mut swept = Swept::default();
-            let mut work = |writing: &mut Writing<'_>| {
-                swept = View::write(writing, &self.shared, now_ms).sweep(step, &mut skipped)?;
-                Ok(Outcome::Expired(swept.ended))
-            };
-            match self.combiner.perform(self, &mut work, || None) {
-                Ok(_) => {
-                    all.ended = all.ended.saturating_add(swept.ended);
-                    all.seen = all.seen.saturating_add(swept.seen);
-                    if !swept.more {
-                        break;
-                    }
-                }
-                Err(error @ StoreError::Corrupt { .. }) if skipped.len() > known => {
-                    damage = Some(error);
-                }
-                // Where there are hardly any pages left, few must do.
-                Err(StoreError::Full { .. }) if step > SMALLEST_STEP => step /= 5,
-                Err(error) => return Err(error),
-            }
-        }
-        damage.map_or(Ok(all), Err)
+    fn step(
+        &self,
+        work: &mut dyn FnMut(&mut Writing<'_>) -> Result<Outcome, Fault>,
+    ) -> Result<Outcome, StoreError> {
+        self.combiner.perform(self, work, || None)
     }
 }
 
@@ -193,11 +159,13 @@ impl Transactions for LmdbStore {
             let reason = "the disk refused to sync what was written; see to it, and open it again";
             return Err(Fault::Broken(unavailable(reason)));
         }
-        let txn = self.env.write_txn()?;
-        format::is_present(&txn, &self.shared)?;
-        let mut writing = Writing::new(txn, &self.shared)?;
+        let txn = self.env.write_txn().map_err(map_error)?;
+        let mut change = Change { txn, shared: &self.shared };
+        format::is_present(&change)?;
+        let mut writing = Writing::new(&mut change)?;
         work(&mut writing)?;
-        writing.commit(&self.shared)?;
+        writing.finish()?;
+        change.commit()?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         if let Some(flusher) = &self.flusher {
             flusher.committed();
@@ -208,74 +176,10 @@ impl Transactions for LmdbStore {
 
 impl Store for LmdbStore {
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
-        match command {
-            Command::Lookup(lookup) => {
-                self.read(&Command::Lookup(Lookup { plain: None, ..*lookup }), now_ms)
-            }
-            // Nothing but the revision is compared: no need to wait for a writer.
-            Command::Admit(admit) if admit.limits.is_empty() && admit.asks_limits_only() => {
-                self.read(&Command::Admit(Admit { mode: Mode::Peek, ..*admit }), now_ms)
-            }
-            Command::Administer(Administration::Expire) if now_ms > MAX_NOW_MS => {
-                Ok(Outcome::Refused(Refusal::ClockOutOfRange))
-            }
-            Command::Administer(Administration::Expire) => {
-                self.env.clear_stale_readers().map_err(Fault::from)?;
-                self.sweep(now_ms).map(|swept| Outcome::Expired(swept.ended))
-            }
-            command if changes_nothing(command) => self.read(command, now_ms),
-            command => self.write(command, now_ms),
+        if let Command::Administer(Administration::Expire) = command {
+            self.env.clear_stale_readers().map_err(map_error).map_err(Fault::from)?;
         }
-    }
-
-    /// Leaves [`LookedUp::admission`] out: [`Command::Admit`] follows. So the many requests that end at
-    /// their token, network or scope never wait for a writer.
-    fn look_up(&self, lookup: &Lookup<'_>, now_ms: u64) -> Result<LookedUp, StoreError> {
-        match self.perform(&Command::Lookup(*lookup), now_ms)? {
-            Outcome::LookedUp(found) => Ok(found),
-            _ => Err(StoreError::WrongOutcome),
-        }
-    }
-}
-
-fn changes_nothing(command: &Command<'_>) -> bool {
-    match command {
-        Command::Lookup(_) => true,
-        Command::Admit(admit) => admit.mode != Mode::Apply,
-        Command::Administer(administration) => matches!(
-            administration,
-            Administration::Inspect { .. }
-                | Administration::ListAccounts { .. }
-                | Administration::ListTokens { .. }
-                | Administration::ListReservations { .. }
-                | Administration::NameAccount { .. }
-        ),
-        _ => false,
-    }
-}
-
-/// Performs a command on the records. An account is counted and kept by its number, also when the
-/// command names it.
-fn perform_in(
-    view: &mut View<'_, '_>,
-    command: &Command<'_>,
-    now_ms: u64,
-) -> Result<Outcome, Fault> {
-    let named = match command {
-        Command::Admit(Admit { account: named @ AccountRef::Id(_), .. })
-        | Command::Settle(Settle { account: named @ AccountRef::Id(_), .. }) => named,
-        _ => return perform(view, command, now_ms),
-    };
-    let Some(number) = view.number(named)? else { return perform(view, command, now_ms) };
-    let account = &AccountRef::Slot(number);
-    match command {
-        Command::Admit(admit) => {
-            perform(view, &Command::Admit(Admit { account, ..*admit }), now_ms)
-        }
-        Command::Settle(settle) => {
-            perform(view, &Command::Settle(Settle { account, ..*settle }), now_ms)
-        }
-        _ => perform(view, command, now_ms),
+        execute(self, command, now_ms)
     }
 }
 
@@ -299,8 +203,8 @@ fn check_directory(path: &Path, read_only: bool) -> Result<(), LmdbError> {
 fn prepare(env: &Env<WithTls>, shared: &Shared, path: &Path) -> Result<(), LmdbError> {
     let fault = |fault: Fault| LmdbError::Store(fault.into());
     let lmdb = |error| LmdbError::of(error, "open", path);
-    let reading = env.read_txn().map_err(lmdb)?;
-    let found = format::found(&reading, shared).map_err(fault)?;
+    let reading = Snapshot { txn: env.read_txn().map_err(lmdb)?, shared };
+    let found = format::found(&reading).map_err(fault)?;
     drop(reading);
     let path = path.to_path_buf();
     match found {
@@ -315,8 +219,9 @@ fn prepare(env: &Env<WithTls>, shared: &Shared, path: &Path) -> Result<(), LmdbE
         }
         Found::Empty | Found::Format(_) => {}
     }
-    let writing = env.write_txn().map_err(lmdb)?;
-    format::bring_up_to_date(writing, shared).map_err(fault)
+    let mut change = Change { txn: env.write_txn().map_err(lmdb)?, shared };
+    format::bring_up_to_date(&mut change).map_err(fault)?;
+    change.commit().map_err(|error| fault(error.into()))
 }
 
 /// All of the map but a sixteenth, and at least 64 pages of the usual size: what settles and expires must

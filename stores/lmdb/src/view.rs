@@ -1,364 +1,146 @@
-//! One transaction, and what a command sees of it.
+//! Transactions of LMDB, as the map that [`tollgate_kv`] keeps records in.
 
+use std::borrow::Cow;
 use std::ops::Bound;
 
-use arrayvec::ArrayVec;
 use heed::types::Bytes;
-use heed::{AnyTls, RoTxn, RwTxn};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use tollgate::transition::Due;
-use tollgate::{AccountId, AccountRef, CellKey, ClaimKey, ReservationId, StoreError};
+use heed::{AnyTls, RoTxn, RwTxn, WithTls};
+use tollgate::StoreError;
+use tollgate_kv::{KvEntry, KvError, KvOptions, KvRead, KvWrite};
 
-use crate::error::{Fault, corrupt};
-use crate::key::{self, Key};
+use crate::error::{MAP, map_error};
 use crate::options::LmdbOptions;
-use crate::record::{self, DueClaim, DueReservation, Head, Purse, Totals};
-use crate::sweep::STEP;
 
 /// The one database of the file.
 pub(crate) type Database = heed::Database<'static, Bytes, Bytes>;
 
-/// How long a cell is kept and counts after it expired: callers that read the clock one after the other
-/// may come in another order, and clocks are set back. For so long a window that is over is still
-/// known to be used up.
-pub(crate) const KEPT_MS: u64 = 60_000;
+/// A write transaction, in which commands are performed.
+pub(crate) type Writing<'e> = tollgate_kv::view::Writing<'e>;
 
 /// What is the same for every transaction of a store.
 pub(crate) struct Shared {
     pub(crate) database: Database,
     pub(crate) options: LmdbOptions,
+    pub(crate) bounds: KvOptions,
     /// Bytes of the map in use beyond which nothing new is taken.
     pub(crate) bytes_for_growth: usize,
 }
 
-/// A write transaction.
-pub(crate) struct Writing<'e> {
-    pub(crate) txn: RwTxn<'e>,
-    pub(crate) totals: Totals,
-    /// As they are in the file.
-    pub(crate) written: Totals,
-    bytes: Vec<u8>,
-}
+/// Gives views of the records, within the bounds of the store.
+pub(crate) struct View;
 
-impl<'e> Writing<'e> {
-    pub(crate) fn new(txn: RwTxn<'e>, shared: &Shared) -> Result<Self, Fault> {
-        let totals = read(&txn, shared, key::TOTALS, "what the store holds")?;
-        let totals = totals.ok_or_else(|| corrupt("what the store holds"))?;
-        Ok(Writing { txn, totals, written: totals, bytes: Vec::with_capacity(256) })
+impl View {
+    pub(crate) fn write<'v, 'e>(
+        writing: &'v mut Writing<'e>,
+        shared: &'v Shared,
+        now_ms: u64,
+    ) -> tollgate_kv::view::View<'v, 'e> {
+        tollgate_kv::view::View::write(writing, &shared.bounds, now_ms)
     }
 
-    pub(crate) fn put<T: Serialize>(
-        &mut self,
-        shared: &Shared,
-        key: &[u8],
-        record: &T,
-    ) -> Result<(), Fault> {
-        record::seal(key, record, &mut self.bytes)?;
-        Ok(shared.database.put(&mut self.txn, key, &self.bytes)?)
-    }
-
-    pub(crate) fn delete(&mut self, shared: &Shared, key: &[u8]) -> Result<bool, Fault> {
-        Ok(shared.database.delete(&mut self.txn, key)?)
-    }
-
-    /// Commits. What comes after it is for another transaction.
-    pub(crate) fn commit(mut self, shared: &Shared) -> Result<(), Fault> {
-        if self.totals != self.written {
-            let totals = self.totals;
-            self.put(shared, key::TOTALS, &totals)?;
-        }
-        Ok(self.txn.commit()?)
+    pub(crate) fn read<'v>(
+        snapshot: &'v Snapshot<'_>,
+        now_ms: u64,
+    ) -> tollgate_kv::view::View<'v, 'v> {
+        tollgate_kv::view::View::read(snapshot, &snapshot.shared.bounds, now_ms)
     }
 }
 
-pub(crate) fn read<T: DeserializeOwned>(
+/// A transaction that reads.
+pub(crate) struct Snapshot<'s> {
+    pub(crate) txn: RoTxn<'s, WithTls>,
+    pub(crate) shared: &'s Shared,
+}
+
+impl KvRead for Snapshot<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, KvError> {
+        get(&self.txn, self.shared, key)
+    }
+
+    fn first_at_or_after(&self, key: &[u8]) -> Result<Option<KvEntry<'_>>, KvError> {
+        first_at_or_after(&self.txn, self.shared, key)
+    }
+
+    fn scan(&self, key: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), KvError> {
+        scan(&self.txn, self.shared, key, visit)
+    }
+}
+
+/// A transaction that changes.
+pub(crate) struct Change<'s> {
+    pub(crate) txn: RwTxn<'s>,
+    pub(crate) shared: &'s Shared,
+}
+
+impl KvRead for Change<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, KvError> {
+        get(&self.txn, self.shared, key)
+    }
+
+    fn first_at_or_after(&self, key: &[u8]) -> Result<Option<KvEntry<'_>>, KvError> {
+        first_at_or_after(&self.txn, self.shared, key)
+    }
+
+    fn scan(&self, key: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), KvError> {
+        scan(&self.txn, self.shared, key, visit)
+    }
+}
+
+impl KvWrite for Change<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), KvError> {
+        self.shared.database.put(&mut self.txn, key, value).map_err(map_error)
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Result<bool, KvError> {
+        self.shared.database.delete(&mut self.txn, key).map_err(map_error)
+    }
+
+    /// The last part of the map is for what settles, expires or removes: all of that needs pages too.
+    fn check_room(&self) -> Result<(), KvError> {
+        let used = self.shared.database.stat(&self.txn).map_err(map_error)?;
+        let pages = used.branch_pages.saturating_add(used.leaf_pages);
+        let pages = pages.saturating_add(used.overflow_pages);
+        let page_bytes = usize::try_from(used.page_size).unwrap_or(usize::MAX);
+        let full = pages.saturating_mul(page_bytes) >= self.shared.bytes_for_growth;
+        if full { Err(StoreError::Full { what: MAP }.into()) } else { Ok(()) }
+    }
+
+    fn commit(self) -> Result<(), KvError> {
+        self.txn.commit().map_err(map_error)
+    }
+}
+
+fn get<'t>(
+    txn: &'t RoTxn<'_, AnyTls>,
+    shared: &Shared,
+    key: &[u8],
+) -> Result<Option<Cow<'t, [u8]>>, KvError> {
+    let found = shared.database.get(txn, key).map_err(map_error)?;
+    Ok(found.map(Cow::Borrowed))
+}
+
+fn first_at_or_after<'t>(
+    txn: &'t RoTxn<'_, AnyTls>,
+    shared: &Shared,
+    key: &[u8],
+) -> Result<Option<KvEntry<'t>>, KvError> {
+    let first = shared.database.get_greater_than_or_equal_to(txn, key).map_err(map_error)?;
+    Ok(first.map(|(key, value)| (Cow::Borrowed(key), Cow::Borrowed(value))))
+}
+
+/// With one cursor for all entries.
+fn scan(
     txn: &RoTxn<'_, AnyTls>,
     shared: &Shared,
     key: &[u8],
-    what: &'static str,
-) -> Result<Option<T>, Fault> {
-    match shared.database.get(txn, key)? {
-        Some(bytes) => record::open(key, bytes, what).map(Some),
-        None => Ok(None),
-    }
-}
-
-/// The time of an entry in the list of what falls due, and what it stands for.
-pub(crate) type Note = (u64, Due);
-
-/// A key and what is under it.
-pub(crate) type Entry<'t> = (&'t [u8], &'t [u8]);
-
-/// What a command may do to the records.
-pub(crate) enum Access<'v, 'e> {
-    Read(&'v RoTxn<'e, AnyTls>),
-    Write(&'v mut Writing<'e>),
-}
-
-/// The records as one command sees them.
-pub(crate) struct View<'v, 'e> {
-    pub(crate) access: Access<'v, 'e>,
-    pub(crate) shared: &'v Shared,
-    pub(crate) now_ms: u64,
-    /// How many more entries of what falls due are dealt with.
-    pub(crate) budget: u32,
-    /// Whether the rest is then left for the next step. Any other command fails, a sweep deals with the
-    /// rest in steps of its own, and the command is performed again: see [`LmdbStore`](crate::LmdbStore).
-    pub(crate) sweeps: bool,
-    /// The account of the token that was read last.
-    pub(crate) hint: Option<(AccountId, u32)>,
-    pub(crate) memo: Memo,
-}
-
-/// What this command found when it read, so that it need not look again before it writes.
-#[derive(Default)]
-pub(crate) struct Memo {
-    /// Cells, and whether they are there.
-    pub(crate) cells: ArrayVec<(CellKey, bool), 8>,
-    purse: Option<(u32, Purse)>,
-    /// The last claim that was read: the time of its entry, if it is there.
-    pub(crate) claim: Option<(u32, ClaimKey, Option<u64>)>,
-    /// The last reservation that was read, alike.
-    pub(crate) reservation: Option<(u32, ReservationId, Option<u64>)>,
-}
-
-impl<'v, 'e> View<'v, 'e> {
-    pub(crate) fn read(txn: &'v RoTxn<'e, AnyTls>, shared: &'v Shared, now_ms: u64) -> Self {
-        View::new(Access::Read(txn), shared, now_ms)
-    }
-
-    pub(crate) fn write(writing: &'v mut Writing<'e>, shared: &'v Shared, now_ms: u64) -> Self {
-        View::new(Access::Write(writing), shared, now_ms)
-    }
-
-    fn new(access: Access<'v, 'e>, shared: &'v Shared, now_ms: u64) -> Self {
-        let memo = Memo::default();
-        View { access, shared, now_ms, budget: STEP, sweeps: false, hint: None, memo }
-    }
-
-    pub(crate) fn txn(&self) -> &RoTxn<'e, AnyTls> {
-        match &self.access {
-            Access::Read(txn) => txn,
-            Access::Write(writing) => &writing.txn,
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+) -> Result<(), KvError> {
+    let range = (Bound::Included(key), Bound::Unbounded);
+    for entry in shared.database.range(txn, &range).map_err(map_error)? {
+        let (key, value) = entry.map_err(map_error)?;
+        if !visit(key, value) {
+            break;
         }
     }
-
-    pub(crate) fn writing(&mut self) -> Result<&mut Writing<'e>, Fault> {
-        match &mut self.access {
-            Access::Write(writing) => Ok(writing),
-            // Only commands that change nothing are given a read transaction.
-            Access::Read(_) => Err(Fault::Broken(StoreError::WrongOutcome)),
-        }
-    }
-
-    pub(crate) fn get<T: DeserializeOwned>(
-        &self,
-        key: &[u8],
-        what: &'static str,
-    ) -> Result<Option<T>, Fault> {
-        read(self.txn(), self.shared, key, what)
-    }
-
-    pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Fault> {
-        Ok(self.shared.database.get(self.txn(), key)?.is_some())
-    }
-
-    pub(crate) fn put<T: Serialize>(&mut self, key: &[u8], record: &T) -> Result<(), Fault> {
-        let shared = self.shared;
-        self.writing()?.put(shared, key, record)
-    }
-
-    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool, Fault> {
-        let shared = self.shared;
-        self.writing()?.delete(shared, key)
-    }
-
-    /// The first entry at or after `from`, if its key begins with `prefix`.
-    pub(crate) fn first(&self, from: &[u8], prefix: &[u8]) -> Result<Option<Entry<'_>>, Fault> {
-        let first = self.shared.database.get_greater_than_or_equal_to(self.txn(), from)?;
-        Ok(first.filter(|(key, _)| key.starts_with(prefix)))
-    }
-
-    /// All records whose keys begin with `prefix`, in their order.
-    pub(crate) fn all<T: DeserializeOwned>(
-        &self,
-        prefix: &Key,
-        what: &'static str,
-    ) -> Result<Vec<(Vec<u8>, T)>, Fault> {
-        let mut all = Vec::new();
-        for entry in self.shared.database.prefix_iter(self.txn(), prefix)? {
-            let (key, bytes) = entry?;
-            all.push((key.to_vec(), record::open(key, bytes, what)?));
-        }
-        Ok(all)
-    }
-
-    /// The names of accounts in their order, those after `after`.
-    pub(crate) fn account_names(
-        &self,
-        after: Option<&AccountId>,
-        at_most: usize,
-    ) -> Result<Vec<AccountId>, Fault> {
-        const WHAT: &str = "an account's name";
-        let first = key::name(after.map_or("", AccountId::as_str));
-        let range =
-            (Bound::Excluded(&first[..]), Bound::Excluded(&[key::NAME.wrapping_add(1)][..]));
-        let mut names = Vec::new();
-        for entry in self.shared.database.range(self.txn(), &range)?.take(at_most) {
-            let (key, bytes) = entry?;
-            record::open::<u32>(key, bytes, WHAT)?;
-            let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
-            let name = name.and_then(|name| AccountId::new(name).ok());
-            names.push(name.ok_or_else(|| corrupt(WHAT))?);
-        }
-        Ok(names)
-    }
-
-    /// The number of an account; `None`: no such account.
-    pub(crate) fn number(&self, account: &AccountRef) -> Result<Option<u32>, Fault> {
-        match account {
-            AccountRef::Slot(number) => Ok(Some(*number)),
-            AccountRef::Id(id) => self.number_of(id),
-        }
-    }
-
-    pub(crate) fn number_of(&self, id: &AccountId) -> Result<Option<u32>, Fault> {
-        if let Some((known, number)) = &self.hint
-            && known == id
-        {
-            return Ok(Some(*number));
-        }
-        self.get(&key::name(id.as_str()), "an account's name")
-    }
-
-    pub(crate) fn head(&self, number: u32) -> Result<Option<Head>, Fault> {
-        self.get(&key::head(number), "an account's settings")
-    }
-
-    pub(crate) fn purse(&mut self, number: u32) -> Result<Option<Purse>, Fault> {
-        if let Some((_, purse)) = self.memo.purse.filter(|(of, _)| *of == number) {
-            return Ok(Some(purse));
-        }
-        let purse = self.get(&key::purse(number), "an account's money")?;
-        self.memo.purse = purse.map(|purse| (number, purse));
-        Ok(purse)
-    }
-
-    pub(crate) fn put_purse(&mut self, number: u32, purse: &Purse) -> Result<(), Fault> {
-        self.memo.purse = Some((number, *purse));
-        self.put(&key::purse(number), purse)
-    }
-
-    pub(crate) fn has_cell(&self, cell: &CellKey) -> Result<bool, Fault> {
-        match self.memo.cells.iter().find(|(known, _)| known == cell) {
-            Some((_, there)) => Ok(*there),
-            None => self.has(&key::cell(cell)),
-        }
-    }
-
-    pub(crate) fn read_claim(
-        &mut self,
-        number: u32,
-        key: &ClaimKey,
-    ) -> Result<Option<DueClaim>, Fault> {
-        let found: Option<DueClaim> = self.get(&key::claim(number, key), "an idempotency claim")?;
-        self.memo.claim = Some((number, *key, found.as_ref().map(|found| found.noted_ms)));
-        Ok(found)
-    }
-
-    /// The time of a claim's entry, if the claim is there.
-    pub(crate) fn noted_claim(
-        &mut self,
-        number: u32,
-        key: &ClaimKey,
-    ) -> Result<Option<u64>, Fault> {
-        match self.memo.claim {
-            Some((of, known, noted_ms)) if of == number && known == *key => Ok(noted_ms),
-            _ => Ok(self.read_claim(number, key)?.map(|found| found.noted_ms)),
-        }
-    }
-
-    pub(crate) fn read_reservation(
-        &mut self,
-        number: u32,
-        id: ReservationId,
-    ) -> Result<Option<DueReservation>, Fault> {
-        let found: Option<DueReservation> =
-            self.get(&key::reservation(number, id), "a reservation")?;
-        self.memo.reservation = Some((number, id, found.as_ref().map(|found| found.noted_ms)));
-        Ok(found)
-    }
-
-    /// The time of a reservation's entry, if the reservation is there.
-    pub(crate) fn noted_reservation(
-        &mut self,
-        number: u32,
-        id: ReservationId,
-    ) -> Result<Option<u64>, Fault> {
-        match self.memo.reservation {
-            Some((of, known, noted_ms)) if of == number && known == id => Ok(noted_ms),
-            _ => Ok(self.read_reservation(number, id)?.map(|found| found.noted_ms)),
-        }
-    }
-
-    /// A record that every account has. Without it, the account was never there: or the record is lost.
-    pub(crate) fn of_account<T>(
-        &mut self,
-        account: &AccountRef,
-        what: &'static str,
-        read: impl FnOnce(&mut Self, u32) -> Result<Option<T>, Fault>,
-    ) -> Result<Option<T>, Fault> {
-        let Some(number) = self.number(account)? else { return Ok(None) };
-        match read(self, number)? {
-            Some(record) => Ok(Some(record)),
-            None if self.has(&key::head(number))? => Err(corrupt(what)),
-            None => Ok(None),
-        }
-    }
-
-    /// The first entry of an account in the list of what falls due, at or after `from`.
-    pub(crate) fn first_note(&self, number: u32, from: &[u8]) -> Result<Option<Note>, Fault> {
-        let Some((key, bytes)) = self.first(from, &key::dues(number))? else { return Ok(None) };
-        record::open::<()>(key, bytes, "what falls due")?;
-        key::read_due(key).map(Some).ok_or_else(|| corrupt("what falls due"))
-    }
-
-    /// When what an entry stands for falls due.
-    fn due_ms_of(&mut self, number: u32, due: Due) -> Result<u64, Fault> {
-        let due_ms = match &due {
-            Due::Claim(key) => self.read_claim(number, key)?.map(|found| found.due_ms),
-            Due::Reservation(id) => self.read_reservation(number, *id)?.map(|found| found.due_ms),
-        };
-        due_ms.ok_or_else(|| corrupt("what falls due"))
-    }
-
-    /// What fell due first by `now_ms`. Entries of what was put off are moved on, where that can be.
-    pub(crate) fn first_due(&mut self, number: u32, now_ms: u64) -> Result<Option<Due>, Fault> {
-        let mut from = key::dues(number);
-        loop {
-            let note = self.first_note(number, &from)?;
-            let Some((noted_ms, due)) = note.filter(|(noted_ms, _)| *noted_ms <= now_ms) else {
-                return Ok(None);
-            };
-            if let Access::Write(_) = &self.access {
-                match self.budget.checked_sub(1) {
-                    Some(budget) => self.budget = budget,
-                    None if self.sweeps => return Ok(None),
-                    None => return Err(Fault::Bound("what fell due; expire more often")),
-                }
-            }
-            let due_ms = self.due_ms_of(number, due)?;
-            if due_ms <= now_ms {
-                return Ok(Some(due));
-            }
-            match &self.access {
-                Access::Write(_) => self.move_note(number, due, noted_ms, due_ms)?,
-                Access::Read(_) => {
-                    from = key::due(number, noted_ms, due);
-                    let _ = from.try_push(0); // the next key there can be
-                }
-            }
-        }
-    }
+    Ok(())
 }

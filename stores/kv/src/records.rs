@@ -8,7 +8,7 @@ use tollgate::{
     ReservationId, Spend, Token, TokenDigest, Wallet,
 };
 
-use crate::error::{Fault, corrupt};
+use crate::fault::{Fault, corrupt};
 use crate::key;
 use crate::record::{DueReservation, ExpiringCell, NumberedToken};
 use crate::view::{KEPT_MS, View};

@@ -2,12 +2,13 @@
 
 use tollgate::transition::{Change, Changes, Due, NEVER_MS};
 use tollgate::{
-    AccountId, AccountRef, AccountSettings, Claim, ClaimKey, Reservation, ReservationId, Token,
-    TokenDigest, Wallet,
+    AccountId, AccountRef, AccountSettings, Claim, ClaimKey, Reservation, ReservationId,
+    StoreError, Token, TokenDigest, Wallet,
 };
 
-use crate::error::{Fault, MAP, corrupt};
+use crate::fault::{Fault, corrupt};
 use crate::key;
+use crate::map::KvError;
 use crate::record::{DueClaim, DueReservation, Head, NumberedToken, Purse};
 use crate::view::View;
 
@@ -17,7 +18,7 @@ const TOKENS_LOOKED_THROUGH: usize = 4_096;
 impl View<'_, '_> {
     /// Checks every bound that the changes could meet, before any of them is made.
     pub(crate) fn make_room(&mut self, changes: &Changes<'_>) -> Result<(), Fault> {
-        let options = &self.shared.options;
+        let options = self.options;
         let mut grows = false;
         if changes.new_account.is_some() {
             let accounts = self.writing()?.totals.accounts;
@@ -77,7 +78,7 @@ impl View<'_, '_> {
         if !new_claim && !new_reservation {
             return Ok(false);
         }
-        let options = &self.shared.options;
+        let options = self.options;
         let most = options.max_per_account;
         let purse = self.purse(number)?.ok_or_else(|| corrupt("an account's money"))?;
         let totals = self.writing()?.totals;
@@ -91,36 +92,33 @@ impl View<'_, '_> {
         Ok(true)
     }
 
-    /// The last part of the map is for what settles, expires or removes: all of that needs pages too.
     fn make_room_in_map(&mut self) -> Result<(), Fault> {
-        let used = self.shared.database.stat(self.txn())?;
-        let pages = used.branch_pages.saturating_add(used.leaf_pages);
-        let pages = pages.saturating_add(used.overflow_pages);
-        let page_bytes = usize::try_from(used.page_size).unwrap_or(usize::MAX);
-        let full = pages.saturating_mul(page_bytes) >= self.shared.bytes_for_growth;
-        if full { Err(Fault::Bound(MAP)) } else { Ok(()) }
+        match self.writing()?.txn.check_room() {
+            // Nothing was changed yet, so that the transaction can go on.
+            Err(KvError::Store(StoreError::Full { what })) => Err(Fault::Bound(what)),
+            checked => Ok(checked?),
+        }
     }
 
     /// Whether there is room for `fresh` more tokens, after dead ones near `digest` are dropped.
     fn make_room_for_tokens(&mut self, digest: &TokenDigest, fresh: u64) -> Result<(), Fault> {
-        let most = self.shared.options.max_tokens;
+        let most = self.options.max_tokens;
         if self.writing()?.totals.tokens.saturating_add(fresh) <= most {
             return Ok(());
         }
-        let from = key::token(digest);
-        let range = (std::ops::Bound::Included(&from[..]), std::ops::Bound::Unbounded);
-        let mut dead = Vec::new();
-        for entry in self.shared.database.range(self.txn(), &range)?.take(TOKENS_LOOKED_THROUGH) {
-            let (key, bytes) = entry?;
-            if key.first() != Some(&key::TOKEN) || dead.len() >= 16 {
-                break;
+        let (mut dead, mut seen) = (Vec::new(), 0_usize);
+        self.each_from(&key::token(digest), |key, bytes| {
+            seen = seen.saturating_add(1);
+            if key.first() != Some(&key::TOKEN) {
+                return Ok(false);
             }
             let found: NumberedToken = crate::record::open(key, bytes, "a token")?;
             let expired = found.token.expires_ms.is_some_and(|until| until <= self.now_ms);
             if let (true, Some(digest)) = (found.token.revoked || expired, key::digest(key)) {
                 dead.push((digest, found.number));
             }
-        }
+            Ok(seen < TOKENS_LOOKED_THROUGH && dead.len() < 16)
+        })?;
         for (digest, number) in dead {
             self.delete(&key::token(&digest))?;
             self.delete(&key::token_of(number, &digest))?;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tollgate::{AccountId, AccountSettings, Cell, Claim, Reservation, Wallet};
 
-use crate::error::{Fault, corrupt};
+use crate::fault::{Fault, corrupt};
 use crate::response::ClaimRecord;
 
 /// Of every record. Another one would come with another format of the store.
@@ -16,12 +16,12 @@ const CHECKSUM_BYTES: usize = 4;
 
 /// What the store holds in all, and the number of its next account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Totals {
-    pub(crate) accounts: u32,
-    pub(crate) tokens: u64,
-    pub(crate) cells: u64,
-    pub(crate) claims: u64,
-    pub(crate) reservations: u64,
+pub struct Totals {
+    pub accounts: u32,
+    pub tokens: u64,
+    pub cells: u64,
+    pub claims: u64,
+    pub reservations: u64,
 }
 
 /// Who an account is.
@@ -86,12 +86,8 @@ pub(crate) fn seal<T: Serialize>(key: &[u8], record: &T, bytes: &mut Vec<u8>) ->
     Ok(())
 }
 
-/// The record that [`seal`] wrote under the same key.
-pub(crate) fn open<T: DeserializeOwned>(
-    key: &[u8],
-    bytes: &[u8],
-    what: &'static str,
-) -> Result<T, Fault> {
+/// The record that `seal` wrote under the same key.
+pub fn open<T: DeserializeOwned>(key: &[u8], bytes: &[u8], what: &'static str) -> Result<T, Fault> {
     let Some((content, found)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
         return Err(corrupt(what));
     };

@@ -1,17 +1,18 @@
-//! Which format the store has, and how an older one becomes the present one.
+//! Which format a store has, and how an older one becomes the present one.
 
-use heed::{AnyTls, RoTxn, RwTxn};
 use serde::{Deserialize, Serialize};
 use tollgate::transition::NEVER_MS;
 use tollgate::{StoreError, Wallet};
 
-use crate::error::{Fault, corrupt};
+use crate::fault::{Fault, corrupt};
 use crate::key;
+use crate::map::{KvRead, KvWrite};
+use crate::options::KvOptions;
 use crate::record::{Purse, Totals};
-use crate::view::{Shared, View, Writing};
+use crate::view::{View, Writing};
 
 /// The format that this version writes.
-pub(crate) const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 2;
 const MAGIC: [u8; 8] = *b"tollgate";
 
 /// From format `n` (its place, counted from 1) to `n + 1`. Runs in one transaction with all that follow,
@@ -20,9 +21,9 @@ const UPGRADES: &[Upgrade] = &[count_in_accounts];
 
 type Upgrade = fn(&mut View<'_, '_>) -> Result<(), Fault>;
 
-/// What a file is.
+/// What a map is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub enum Found {
     /// Nothing is in it.
     Empty,
     /// Something that is not ours.
@@ -31,11 +32,15 @@ pub(crate) enum Found {
     Format(u32),
 }
 
-/// Says what the file is. The record of the format never changes its own layout: eight letters, and
+/// Says what the map is. The record of the format never changes its own layout: eight letters, and
 /// the number, little-endian.
-pub(crate) fn found(txn: &RoTxn<'_, AnyTls>, shared: &Shared) -> Result<Found, Fault> {
-    let Some(bytes) = shared.database.get(txn, key::FORMAT)? else {
-        let empty = shared.database.is_empty(txn)?;
+///
+/// # Errors
+/// [`Fault`].
+pub fn found(txn: &dyn KvRead) -> Result<Found, Fault> {
+    let Some(bytes) = txn.get(key::FORMAT)? else {
+        // No key of a store comes before it.
+        let empty = txn.first_at_or_after(key::FORMAT)?.is_none();
         return Ok(if empty { Found::Empty } else { Found::Foreign });
     };
     let Some((MAGIC, number)) = bytes.split_first_chunk().map(|(magic, rest)| (*magic, rest))
@@ -48,9 +53,12 @@ pub(crate) fn found(txn: &RoTxn<'_, AnyTls>, shared: &Shared) -> Result<Found, F
 
 /// Fails unless the store still has the present format: a later version, in another process, may have
 /// upgraded it since it was opened.
-pub(crate) fn is_present(txn: &RoTxn<'_, AnyTls>, shared: &Shared) -> Result<(), Fault> {
-    let found = shared.database.get(txn, key::FORMAT)?.and_then(|bytes| bytes.split_first_chunk());
-    match found {
+///
+/// # Errors
+/// [`Fault`].
+pub fn is_present(txn: &dyn KvRead) -> Result<(), Fault> {
+    let bytes = txn.get(key::FORMAT)?;
+    match bytes.as_deref().and_then(<[u8]>::split_first_chunk) {
         Some((&MAGIC, number)) if *number == FORMAT.to_le_bytes() => Ok(()),
         Some((&MAGIC, number)) => {
             let number = number.try_into().map_err(|_| corrupt("the format"))?;
@@ -61,16 +69,19 @@ pub(crate) fn is_present(txn: &RoTxn<'_, AnyTls>, shared: &Shared) -> Result<(),
     }
 }
 
-/// Makes an empty file a store, and a store of an older format one of the present format.
-pub(crate) fn bring_up_to_date(mut txn: RwTxn<'_>, shared: &Shared) -> Result<(), Fault> {
-    let from = match found(&txn, shared)? {
+/// Makes an empty map a store, and a store of an older format one of the present format. The
+/// transaction is to be committed after it.
+///
+/// # Errors
+/// [`Fault`].
+pub fn bring_up_to_date(txn: &mut dyn KvWrite) -> Result<(), Fault> {
+    let from = match found(&*txn)? {
         Found::Format(FORMAT) => return Ok(()), // another process was first
         Found::Empty => {
-            write_format(&mut txn, shared)?;
+            write_format(txn)?;
             let mut bytes = Vec::new();
             crate::record::seal(key::TOTALS, &Totals::default(), &mut bytes)?;
-            shared.database.put(&mut txn, key::TOTALS, &bytes)?;
-            return Ok(txn.commit()?);
+            return Ok(txn.put(key::TOTALS, &bytes)?);
         }
         Found::Format(from) if from < FORMAT && from > 0 => from,
         Found::Format(found) => {
@@ -78,19 +89,20 @@ pub(crate) fn bring_up_to_date(mut txn: RwTxn<'_>, shared: &Shared) -> Result<()
         }
         Found::Foreign => return Err(corrupt("the format")),
     };
-    let mut writing = Writing::new(txn, shared)?;
+    let options = KvOptions::default(); // an upgrade adds nothing that has a bound
+    let mut writing = Writing::new(txn)?;
     for (upgrade, format) in UPGRADES.iter().zip(1_u32..) {
         if format >= from {
-            upgrade(&mut View::write(&mut writing, shared, 0))?;
+            upgrade(&mut View::write(&mut writing, &options, 0))?;
         }
     }
-    write_format(&mut writing.txn, shared)?;
-    writing.commit(shared)
+    write_format(writing.txn)?;
+    writing.finish()
 }
 
-fn write_format(txn: &mut RwTxn<'_>, shared: &Shared) -> Result<(), Fault> {
+fn write_format(txn: &mut dyn KvWrite) -> Result<(), Fault> {
     let bytes = [MAGIC.as_slice(), &FORMAT.to_le_bytes()].concat();
-    Ok(shared.database.put(txn, key::FORMAT, &bytes)?)
+    Ok(txn.put(key::FORMAT, &bytes)?)
 }
 
 /// Format 1 kept an account's wallet alone. Format 2 counts the account's claims and reservations beside
@@ -116,9 +128,10 @@ fn count_in_accounts(view: &mut View<'_, '_>) -> Result<(), Fault> {
 
 fn count(view: &View<'_, '_>, prefix: &[u8]) -> Result<u64, Fault> {
     let mut count = 0_u64;
-    for entry in view.shared.database.prefix_iter(view.txn(), prefix)? {
-        entry?;
-        count = count.saturating_add(1);
-    }
+    view.each_from(prefix, |key, _| {
+        let there = key.starts_with(prefix);
+        count = count.saturating_add(u64::from(there));
+        Ok(there)
+    })?;
     Ok(count)
 }

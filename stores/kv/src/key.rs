@@ -6,16 +6,16 @@ use tollgate::transition::Due;
 use tollgate::{CellKey, ClaimKey, LimitId, ReservationId, TokenDigest};
 
 /// Room for the longest: the name of an account has at most 128 bytes.
-pub(crate) type Key = ArrayVec<u8, 136>;
+pub type Key = ArrayVec<u8, 136>;
 
-pub(crate) const FORMAT: &[u8] = &[0];
-pub(crate) const TOTALS: &[u8] = &[1];
-pub(crate) const TOKEN: u8 = 2;
-pub(crate) const NAME: u8 = 3;
+pub const FORMAT: &[u8] = &[0];
+pub const TOTALS: &[u8] = &[1];
+pub const TOKEN: u8 = 2;
+pub const NAME: u8 = 3;
 const ACCOUNT: u8 = 4;
-pub(crate) const ACCOUNT_DUE: u8 = 5;
-pub(crate) const CELL: u8 = 6;
-pub(crate) const CELL_DUE: u8 = 7;
+pub const ACCOUNT_DUE: u8 = 5;
+pub const CELL: u8 = 6;
+pub const CELL_DUE: u8 = 7;
 
 // Parts of an account.
 const HEAD: u8 = 0;
@@ -40,72 +40,72 @@ fn of_account(number: u32, part: u8, rest: &[u8]) -> Key {
     key(&[&[ACCOUNT], &number.to_be_bytes(), &[part], rest])
 }
 
-pub(crate) fn token(digest: &TokenDigest) -> Key {
+pub fn token(digest: &TokenDigest) -> Key {
     key(&[&[TOKEN], digest.as_bytes()])
 }
 
-pub(crate) fn name(id: &str) -> Key {
+pub fn name(id: &str) -> Key {
     key(&[&[NAME], id.as_bytes()])
 }
 
-pub(crate) fn head(number: u32) -> Key {
+pub fn head(number: u32) -> Key {
     of_account(number, HEAD, &[])
 }
 
-pub(crate) fn revision(number: u32) -> Key {
+pub fn revision(number: u32) -> Key {
     of_account(number, REVISION, &[])
 }
 
-pub(crate) fn purse(number: u32) -> Key {
+pub fn purse(number: u32) -> Key {
     of_account(number, PURSE, &[])
 }
 
-pub(crate) fn spends(number: u32) -> Key {
+pub fn spends(number: u32) -> Key {
     of_account(number, SPEND, &[])
 }
 
-pub(crate) fn spend(number: u32, digest: &TokenDigest) -> Key {
+pub fn spend(number: u32, digest: &TokenDigest) -> Key {
     of_account(number, SPEND, digest.as_bytes())
 }
 
-pub(crate) fn claims(number: u32) -> Key {
+pub fn claims(number: u32) -> Key {
     of_account(number, CLAIM, &[])
 }
 
-pub(crate) fn claim(number: u32, claim: &ClaimKey) -> Key {
+pub fn claim(number: u32, claim: &ClaimKey) -> Key {
     of_account(number, CLAIM, &claim.0)
 }
 
-pub(crate) fn reservations(number: u32) -> Key {
+pub fn reservations(number: u32) -> Key {
     of_account(number, RESERVATION, &[])
 }
 
-pub(crate) fn reservation(number: u32, id: ReservationId) -> Key {
+pub fn reservation(number: u32, id: ReservationId) -> Key {
     of_account(number, RESERVATION, &id.0.to_be_bytes())
 }
 
-pub(crate) fn reservation_id(key: &[u8]) -> Option<ReservationId> {
+pub fn reservation_id(key: &[u8]) -> Option<ReservationId> {
     key.last_chunk().map(|bytes| ReservationId(u64::from_be_bytes(*bytes)))
 }
 
-pub(crate) fn tokens(number: u32) -> Key {
+pub fn tokens(number: u32) -> Key {
     of_account(number, TOKENS, &[])
 }
 
-pub(crate) fn token_of(number: u32, digest: &TokenDigest) -> Key {
+pub fn token_of(number: u32, digest: &TokenDigest) -> Key {
     of_account(number, TOKENS, digest.as_bytes())
 }
 
-pub(crate) fn digest(key: &[u8]) -> Option<TokenDigest> {
+pub fn digest(key: &[u8]) -> Option<TokenDigest> {
     key.last_chunk().map(|bytes| TokenDigest::new(*bytes))
 }
 
-pub(crate) fn dues(number: u32) -> Key {
+pub fn dues(number: u32) -> Key {
     of_account(number, DUE, &[])
 }
 
 /// In the order of time, then of [`Due`].
-pub(crate) fn due(number: u32, due_ms: u64, due: Due) -> Key {
+pub fn due(number: u32, due_ms: u64, due: Due) -> Key {
     let start = dues(number);
     let due_ms = due_ms.to_be_bytes();
     match due {
@@ -115,7 +115,7 @@ pub(crate) fn due(number: u32, due_ms: u64, due: Due) -> Key {
 }
 
 /// What [`due`] wrote.
-pub(crate) fn read_due(key: &[u8]) -> Option<(u64, Due)> {
+pub fn read_due(key: &[u8]) -> Option<(u64, Due)> {
     let (_, rest) = key.split_at_checked(6)?;
     let (due_ms, rest) = rest.split_first_chunk()?;
     let due = match rest.split_first()? {
@@ -126,26 +126,26 @@ pub(crate) fn read_due(key: &[u8]) -> Option<(u64, Due)> {
     Some((u64::from_be_bytes(*due_ms), due))
 }
 
-pub(crate) fn account_due(due_ms: u64, number: u32) -> Key {
+pub fn account_due(due_ms: u64, number: u32) -> Key {
     key(&[&[ACCOUNT_DUE], &due_ms.to_be_bytes(), &number.to_be_bytes()])
 }
 
 /// What [`account_due`] wrote.
-pub(crate) fn read_account_due(key: &[u8]) -> Option<(u64, u32)> {
+pub fn read_account_due(key: &[u8]) -> Option<(u64, u32)> {
     let (due_ms, number) = key.split_first()?.1.split_first_chunk()?;
     Some((u64::from_be_bytes(*due_ms), u32::from_be_bytes(number.try_into().ok()?)))
 }
 
-pub(crate) fn cell(cell: &CellKey) -> Key {
+pub fn cell(cell: &CellKey) -> Key {
     key(&[&[CELL], &cell.limit.0.to_be_bytes(), &cell.partition])
 }
 
-pub(crate) fn cell_due(due_ms: u64, cell: &CellKey) -> Key {
+pub fn cell_due(due_ms: u64, cell: &CellKey) -> Key {
     key(&[&[CELL_DUE], &due_ms.to_be_bytes(), &cell.limit.0.to_be_bytes(), &cell.partition])
 }
 
 /// What [`cell_due`] wrote.
-pub(crate) fn read_cell_due(key: &[u8]) -> Option<(u64, CellKey)> {
+pub fn read_cell_due(key: &[u8]) -> Option<(u64, CellKey)> {
     let (due_ms, rest) = key.split_first()?.1.split_first_chunk()?;
     let (limit, partition) = rest.split_first_chunk()?;
     let limit = LimitId(u64::from_be_bytes(*limit));

@@ -3,7 +3,7 @@
 use tollgate::transition::{NEVER_MS, expire_account};
 use tollgate::{AccountRef, Cell, CellKey, StoreError};
 
-use crate::error::{Fault, corrupt};
+use crate::fault::{Fault, corrupt};
 use crate::key;
 use crate::record::ExpiringCell;
 use crate::view::{KEPT_MS, View};
@@ -69,7 +69,7 @@ impl View<'_, '_> {
     fn first_account_due(&self, from: &[u8]) -> Result<Option<(u64, u32)>, Fault> {
         // Its checksum is left alone: the account itself says whether the entry is right.
         let Some((key, _)) = self.first(from, &[key::ACCOUNT_DUE])? else { return Ok(None) };
-        key::read_account_due(key).map(Some).ok_or_else(|| corrupt("what falls due"))
+        key::read_account_due(&key).map(Some).ok_or_else(|| corrupt("what falls due"))
     }
 
     fn sweep_account(&mut self, number: u32, registered_ms: u64) -> Result<u64, Fault> {
@@ -89,7 +89,12 @@ impl View<'_, '_> {
         Ok(ended)
     }
 
-    pub(crate) fn put_cell(
+    /// Puts a limiter cell.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    #[doc(hidden)]
+    pub fn put_cell(
         &mut self,
         cell_key: &CellKey,
         cell: &Cell,
@@ -112,7 +117,7 @@ impl View<'_, '_> {
 
     /// Whether there is room for `fresh` more cells, after what has expired is reclaimed.
     pub(crate) fn make_room_for_cells(&mut self, fresh: u64) -> Result<(), Fault> {
-        let most = self.shared.options.max_cells;
+        let most = self.options.max_cells;
         if self.writing()?.totals.cells.saturating_add(fresh) <= most {
             return Ok(());
         }
@@ -129,7 +134,7 @@ impl View<'_, '_> {
             // Its checksum is left alone: the cell itself says when it expires. A damaged entry must
             // not keep out all new cells.
             let Some((due_key, _)) = self.first(&start, &start)? else { return Ok(seen) };
-            let Some((due_ms, cell)) = key::read_cell_due(due_key) else {
+            let Some((due_ms, cell)) = key::read_cell_due(&due_key) else {
                 let no_entry = due_key.to_vec();
                 self.delete(&no_entry)?;
                 continue;
