@@ -1,8 +1,20 @@
 //! Compiles the driver against the header that users get.
 
 fn main() {
-    let sources = ["c/driver.c", "c/administer.c", "c/redis.c"];
-    for file in sources.iter().chain(&["c/driver.h", "../../../../include/tollgate.h"]) {
+    let sources = [
+        "c/driver.c",
+        "c/administer.c",
+        "c/redis.c",
+        "c/fixture.c",
+        "c/probe.c",
+        "c/probe_cases.c",
+    ];
+    for file in sources.iter().chain(&[
+        "c/driver.h",
+        "c/hostile.h",
+        "c/probe.h",
+        "../../../../include/tollgate.h",
+    ]) {
         println!("cargo::rerun-if-changed={file}");
     }
     cc::Build::new()

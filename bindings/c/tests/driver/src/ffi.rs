@@ -206,3 +206,19 @@ unsafe extern "C" {
         now_ms: u64,
     ) -> u32;
 }
+
+#[allow(unsafe_code)] // what the tests in C promise is said in `hostile.rs`
+unsafe extern "C" {
+    pub(crate) fn hostile_function(index: usize) -> *const c_char;
+    pub(crate) fn hostile_probe(
+        index: usize,
+        directory: *const c_char,
+        inject: extern "C" fn(),
+        probes: *mut usize,
+    ) -> *const c_char;
+    pub(crate) fn hostile_panic(
+        index: usize,
+        directory: *const c_char,
+        inject: extern "C" fn(),
+    ) -> *const c_char;
+}

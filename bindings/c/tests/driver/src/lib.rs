@@ -5,6 +5,7 @@ use tollgate_c as _; // what the driver calls
 
 mod driver;
 mod ffi;
+pub mod hostile;
 mod start;
 mod surface;
 
