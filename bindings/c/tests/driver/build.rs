@@ -8,6 +8,9 @@ fn main() {
         "c/fixture.c",
         "c/probe.c",
         "c/probe_cases.c",
+        "c/structs.c",
+        "c/misuse.c",
+        "c/threads.c",
     ];
     for file in sources.iter().chain(&[
         "c/driver.h",
@@ -22,7 +25,7 @@ fn main() {
         .include("../../../../include")
         .std("c11")
         .define("_POSIX_C_SOURCE", "200809L")
-        .define("_DEFAULT_SOURCE", None)
+        .define("_GNU_SOURCE", None)
         .flags(["-Wall", "-Wextra", "-Werror", "-pedantic", "-pthread"])
         .compile("tollgate_c_driver");
 }

@@ -221,4 +221,9 @@ unsafe extern "C" {
         directory: *const c_char,
         inject: extern "C" fn(),
     ) -> *const c_char;
+    pub(crate) fn hostile_struct(index: usize) -> *const c_char;
+    pub(crate) fn hostile_struct_size(index: usize, directory: *const c_char) -> *const c_char;
+    pub(crate) fn hostile_misuse(index: usize) -> *const c_char;
+    pub(crate) fn hostile_misuse_run(index: usize, directory: *const c_char) -> *const c_char;
+    pub(crate) fn hostile_threads(directory: *const c_char) -> *const c_char;
 }

@@ -9,7 +9,10 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::ffi::{hostile_function, hostile_panic, hostile_probe};
+use crate::ffi::{
+    hostile_function, hostile_misuse, hostile_misuse_run, hostile_panic, hostile_probe,
+    hostile_struct, hostile_struct_size, hostile_threads,
+};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -43,6 +46,53 @@ pub fn panic_within(index: usize, directory: &Path) -> Result<(), String> {
     // SAFETY: see the head of the file.
     let wrong = text(unsafe { hostile_panic(index, directory.as_ptr(), inject) });
     wrong.map_or(Ok(()), Err)
+}
+
+/// The struct that callers fill in at this index.
+#[must_use]
+pub fn struct_name(index: usize) -> Option<String> {
+    // SAFETY: null, or a static text.
+    text(unsafe { hostile_struct(index) })
+}
+
+/// Gives the struct at this index in every length, at the edge of what may be read.
+///
+/// # Errors
+/// What was not answered as it should be.
+pub fn struct_sizes(index: usize, directory: &Path) -> Result<(), String> {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = c_string(directory)?;
+    // SAFETY: see the head of the file.
+    text(unsafe { hostile_struct_size(index, directory.as_ptr()) }).map_or(Ok(()), Err)
+}
+
+/// What kind of misuse stands at this index.
+#[must_use]
+pub fn misuse_name(index: usize) -> Option<String> {
+    // SAFETY: null, or a static text.
+    text(unsafe { hostile_misuse(index) })
+}
+
+/// Misuses what stands at this index.
+///
+/// # Errors
+/// What was not answered as it should be.
+pub fn misuse(index: usize, directory: &Path) -> Result<(), String> {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = c_string(directory)?;
+    // SAFETY: see the head of the file.
+    text(unsafe { hostile_misuse_run(index, directory.as_ptr()) }).map_or(Ok(()), Err)
+}
+
+/// Uses every handle that may be shared from several threads at once.
+///
+/// # Errors
+/// What went wrong.
+pub fn threads(directory: &Path) -> Result<(), String> {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = c_string(directory)?;
+    // SAFETY: see the head of the file.
+    text(unsafe { hostile_threads(directory.as_ptr()) }).map_or(Ok(()), Err)
 }
 
 extern "C" fn inject() {
