@@ -5,6 +5,7 @@ fn main() {
         "c/driver.c",
         "c/administer.c",
         "c/redis.c",
+        "c/map.c",
         "c/fixture.c",
         "c/probe.c",
         "c/probe_cases.c",

@@ -131,6 +131,11 @@ impl Driver {
         checked(unsafe { driver_store_memory(self.0) })
     }
 
+    pub(crate) fn open_host(&mut self) -> Result<()> {
+        // SAFETY: as above.
+        checked(unsafe { driver_store_host(self.0) })
+    }
+
     pub(crate) fn open_lmdb(&mut self, directory: &str) -> Result<()> {
         // SAFETY: as above.
         checked(unsafe { driver_store_lmdb(self.0, directory.as_ptr(), directory.len()) })

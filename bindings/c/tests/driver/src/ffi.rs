@@ -52,6 +52,7 @@ unsafe extern "C" {
         driver: *mut *mut CDriver,
     ) -> u32;
     pub(crate) fn driver_store_memory(driver: *mut CDriver) -> u32;
+    pub(crate) fn driver_store_host(driver: *mut CDriver) -> u32;
     pub(crate) fn driver_store_lmdb(driver: *mut CDriver, dir: *const u8, dir_len: usize) -> u32;
     pub(crate) fn driver_store_composite(
         driver: *mut CDriver,

@@ -24,6 +24,8 @@ pub enum Form {
 pub enum Stores {
     /// In memory.
     Memory,
+    /// In a map of the driver's own, which meets conflicts.
+    HostMap,
     /// On disk.
     Lmdb,
     /// Limits in a region of shared memory, the rest on disk.
@@ -56,6 +58,7 @@ impl Through {
         let no_utf8 = || StepError::new("the temporary directory's path is not UTF-8");
         match self.1 {
             Stores::Memory => driver.open_memory()?,
+            Stores::HostMap => driver.open_host()?,
             Stores::Redis { port, as_cluster } => {
                 let number = PREFIXES.fetch_add(1, Ordering::Relaxed);
                 let prefix = format!("c{}-{number}", std::process::id());

@@ -118,6 +118,16 @@ fn in_memory_in_steps() {
 }
 
 #[test]
+fn in_a_map_of_the_hosts_in_one_call() {
+    replies_as_the_library(Through(Form::OneCall, Stores::HostMap), || MemoryBackend);
+}
+
+#[test]
+fn in_a_map_of_the_hosts_in_steps() {
+    replies_as_expected(Through(Form::Steps, Stores::HostMap));
+}
+
+#[test]
 fn on_disk_in_one_call() {
     replies_as_the_library(Through(Form::OneCall, Stores::Lmdb), LmdbBackend::default);
 }
