@@ -90,8 +90,9 @@ CASE(tollgate_store_memory_new) {
   GIVEN(tollgate_store_memory_new(NULL, P(0, &store)), tollgate_store_free, store);
 }
 CASE(tollgate_store_lmdb_open) {
+  tollgate_lmdb_options_t options = {.struct_size = sizeof options, .map_bytes = 1 << 24};
   OUT(tollgate_store_t *, store);
-  GIVEN(tollgate_store_lmdb_open(T(0, f->directory), NULL, P(1, &store)), tollgate_store_free, store);
+  GIVEN(tollgate_store_lmdb_open(T(0, f->directory), probed_pointer(2, 1u << IS_MISALIGNED, &options), P(1, &store)), tollgate_store_free, store);
 }
 CASE(tollgate_store_redis_open) {
   UNUSED;
