@@ -145,12 +145,24 @@ static tollgate_result_t decide_in_steps(const driver_t *driver, tollgate_reques
   return result;
 }
 
+static tollgate_result_t explain(const driver_t *driver, const tollgate_request_t *request,
+                                 tollgate_explanation_t **explanation, tollgate_decision_t **decision) {
+  tollgate_explanation_t *told;
+  TRY(tollgate_explain(driver->engine, driver->store, request, &told));
+  tollgate_result_t result = tollgate_explanation_decision(told, decision);
+  if (result == TOLLGATE_OK) *explanation = told;
+  else tollgate_explanation_free(told);
+  return result;
+}
+
+/* With a place for an explanation, nothing is consumed, and the decision is the one that would be made. */
 tollgate_result_t driver_decide(const driver_t *driver, uint64_t now_ms, const char *method, size_t method_len,
                                 const char *target, size_t target_len, const driver_texts_t *names,
                                 const driver_texts_t *values, const uint8_t *peer, size_t peer_len,
                                 const uint8_t *body, size_t body_len, const uint8_t *body_sha256,
                                 const uint64_t *cost, bool peek, const char *sender, size_t sender_len,
-                                const char *invalid, size_t invalid_len, tollgate_decision_t **decision) {
+                                const char *invalid, size_t invalid_len, tollgate_explanation_t **explanation,
+                                tollgate_decision_t **decision) {
   tollgate_header_t *headers = calloc(names->count + 1, sizeof *headers);
   if (headers == NULL) return TOLLGATE_PANIC;
   for (size_t i = 0; i < names->count; i++) {
@@ -180,9 +192,10 @@ tollgate_result_t driver_decide(const driver_t *driver, uint64_t now_ms, const c
   request.sender_len = sender_len;
   request.invalid = invalid;
   request.invalid_len = invalid_len;
-  tollgate_result_t result = driver->steps
-                                 ? decide_in_steps(driver, request, body_sha256, decision)
-                                 : tollgate_decide(driver->engine, driver->store, &request, decision);
+  tollgate_result_t result;
+  if (explanation != NULL) result = explain(driver, &request, explanation, decision);
+  else if (driver->steps) result = decide_in_steps(driver, request, body_sha256, decision);
+  else result = tollgate_decide(driver->engine, driver->store, &request, decision);
   free(headers);
   return result;
 }
@@ -279,6 +292,21 @@ tollgate_result_t driver_body(const tollgate_decision_t *decision, void *user, d
   result = tollgate_decision_body(decision, buffer, len, &len);
   if (result == TOLLGATE_OK) each(user, buffer, len);
   free(buffer);
+  return result;
+}
+
+/* Five texts a step: check, rule, observed, result, fix. Frees the explanation. */
+tollgate_result_t driver_steps(tollgate_explanation_t *explanation, void *user, driver_bytes_fn each) {
+  size_t count = tollgate_explanation_step_count(explanation);
+  tollgate_result_t result = TOLLGATE_OK;
+  for (size_t i = 0; result == TOLLGATE_OK && i < count; i++) {
+    tollgate_trace_step_t step;
+    result = tollgate_explanation_step(explanation, i, &step);
+    if (result != TOLLGATE_OK) break;
+    const tollgate_str_t texts[] = {step.check, step.rule, step.observed, step.result, step.fix};
+    for (size_t text = 0; text < 5; text++) each(user, texts[text].data, texts[text].len);
+  }
+  tollgate_explanation_free(explanation);
   return result;
 }
 

@@ -274,6 +274,26 @@ impl Driver {
     }
 
     pub(crate) fn decide(self: &Arc<Self>, step: &RequestStep) -> Result<Decision> {
+        self.ask(step, ptr::null_mut())
+    }
+
+    /// The decision that would be made, and five texts for each check: its name, rule, what was observed, the result
+    /// and what would make it pass.
+    pub(crate) fn explain(self: &Arc<Self>, step: &RequestStep) -> Result<(Decision, Vec<String>)> {
+        let mut explanation = ptr::null_mut();
+        let decision = self.ask(step, &raw mut explanation)?;
+        let mut texts: Vec<String> = Vec::new();
+        let user: *mut Vec<String> = &raw mut texts;
+        // SAFETY: see the head of the file; `add_text` takes what `user` is.
+        checked(unsafe { driver_steps(explanation, user.cast(), add_text) })?;
+        Ok((decision, texts))
+    }
+
+    fn ask(
+        self: &Arc<Self>,
+        step: &RequestStep,
+        explanation: *mut *mut CExplanation,
+    ) -> Result<Decision> {
         let names = Texts::new(step.headers.0.iter().map(|(name, _)| name.as_ref()));
         let values = Texts::new(step.headers.0.iter().map(|(_, value)| value.as_ref()));
         let peer = step.to_request().peer.map(|peer| match peer {
@@ -309,6 +329,7 @@ impl Driver {
                 sender_len,
                 invalid,
                 invalid_len,
+                explanation,
                 &raw mut pointer,
             )
         })?;
@@ -542,6 +563,14 @@ unsafe fn slice<'b>(data: *const c_char, len: usize) -> &'b [u8] {
 unsafe extern "C" fn add_bytes(user: *mut c_void, data: *const c_char, len: usize) {
     // SAFETY: the driver hands on what it was given, and bytes that live for the length of this call.
     unsafe { (*user.cast::<Vec<u8>>()).extend_from_slice(slice(data, len)) }
+}
+
+unsafe extern "C" fn add_text(user: *mut c_void, data: *const c_char, len: usize) {
+    // SAFETY: as above.
+    unsafe {
+        let text = String::from_utf8_lossy(slice(data, len)).into_owned();
+        (*user.cast::<Vec<String>>()).push(text);
+    }
 }
 
 unsafe extern "C" fn add_header(

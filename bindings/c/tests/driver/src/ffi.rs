@@ -14,6 +14,12 @@ pub(crate) struct CDecision {
     _opaque: [u8; 0],
 }
 
+/// `tollgate_explanation_t`.
+#[repr(C)]
+pub(crate) struct CExplanation {
+    _opaque: [u8; 0],
+}
+
 #[repr(C)]
 pub(crate) struct CTexts {
     pub(crate) data: *const *const c_char,
@@ -95,6 +101,7 @@ unsafe extern "C" {
         sender_len: usize,
         invalid: *const u8,
         invalid_len: usize,
+        explanation: *mut *mut CExplanation,
         decision: *mut *mut CDecision,
     ) -> u32;
     pub(crate) fn driver_verdict(decision: *const CDecision) -> u32;
@@ -117,6 +124,11 @@ unsafe extern "C" {
         each: HeaderFn,
     ) -> u32;
     pub(crate) fn driver_body(decision: *const CDecision, user: *mut c_void, each: BytesFn) -> u32;
+    pub(crate) fn driver_steps(
+        explanation: *mut CExplanation,
+        user: *mut c_void,
+        each: BytesFn,
+    ) -> u32;
     pub(crate) fn driver_decision_free(decision: *mut CDecision);
     pub(crate) fn driver_put_account(
         driver: *const CDriver,

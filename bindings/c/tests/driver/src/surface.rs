@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tollgate::{Amount, Finish, PolicyConfig, Verdict};
+use tollgate::{Amount, CheckResult, ExplainedCheck, Finish, PolicyConfig, TraceStep, Verdict};
 use tollgate_scenario::{
     AccountStep, Decided, DepositStep, Finished, Header, InspectStep, Money, RequestStep,
     RevokeStep, RotateStep, StepError, Surface, TokenStep,
@@ -83,35 +83,13 @@ impl Surface for Program {
     }
 
     fn decide(&self, step: &RequestStep) -> Result<Decided<Open>, StepError> {
-        let decision = self.driver.decide(step)?;
-        let (status, code) = (decision.status(), decision.code());
-        if status != code {
-            let text = format!("the header's number says {status}, and the code is {code}");
-            return Err(StepError::new(text));
-        }
-        let verdict = match decision.verdict() {
-            'a' => Verdict::Allow,
-            'd' => Verdict::Deny,
-            'r' => Verdict::Replay,
-            other => return Err(StepError::new(format!("{other} is no verdict"))),
-        };
-        // The store fails for all of a request: then it does not tell the name either.
-        let account = decision.account().ok().and_then(some);
-        let reservation = decision.reservation();
-        Ok(Decided {
-            verdict,
-            status: decision.http_status()?,
-            code: (verdict == Verdict::Deny).then_some(code),
-            headers: Some(decision.headers()?),
-            body: decision.body()?,
-            account: account.clone(),
-            route: some(decision.route()?),
-            reserved: decision.reserved(),
-            must_finish: decision.must_finish(),
-            open: (verdict == Verdict::Allow).then(|| {
-                Open(Arc::new(OpenParts { decision: Some(decision), account, reservation }))
-            }),
-        })
+        decided(self.driver.decide(step)?)
+    }
+
+    fn explain(&self, step: &RequestStep) -> Result<(Decided<Open>, Vec<TraceStep>), StepError> {
+        let (decision, texts) = self.driver.explain(step)?;
+        let steps = texts.chunks(5).map(trace_step).collect::<Result<_, _>>()?;
+        Ok((decided(decision)?, steps))
     }
 
     fn finish(
@@ -159,3 +137,75 @@ impl Surface for Program {
         Some(Open(Arc::new(OpenParts { decision: None, account, reservation })))
     }
 }
+
+/// All that the header tells of a decision.
+fn decided(decision: Decision) -> Result<Decided<Open>, StepError> {
+    let (status, code) = (decision.status(), decision.code());
+    if status != code {
+        let text = format!("the header's number says {status}, and the code is {code}");
+        return Err(StepError::new(text));
+    }
+    let verdict = match decision.verdict() {
+        'a' => Verdict::Allow,
+        'd' => Verdict::Deny,
+        'r' => Verdict::Replay,
+        other => return Err(StepError::new(format!("{other} is no verdict"))),
+    };
+    // The store fails for all of a request: then it does not tell the name either.
+    let account = decision.account().ok().and_then(some);
+    let reservation = decision.reservation();
+    Ok(Decided {
+        verdict,
+        status: decision.http_status()?,
+        code: (verdict == Verdict::Deny).then_some(code),
+        headers: Some(decision.headers()?),
+        body: decision.body()?,
+        account: account.clone(),
+        route: some(decision.route()?),
+        reserved: decision.reserved(),
+        must_finish: decision.must_finish(),
+        open: (verdict == Verdict::Allow)
+            .then(|| Open(Arc::new(OpenParts { decision: Some(decision), account, reservation }))),
+    })
+}
+
+/// A check by its five texts.
+fn trace_step(texts: &[String]) -> Result<TraceStep, StepError> {
+    let [check, rule, observed, result, fix] = texts else {
+        return Err(StepError::new("a check has five texts"));
+    };
+    let unknown = |name: &str| StepError::new(format!("there is no check or result `{name}`"));
+    Ok(TraceStep {
+        check: named(&CHECKS, check).ok_or_else(|| unknown(check))?,
+        rule: rule.clone(),
+        observed: observed.clone(),
+        result: named(&RESULTS, result).ok_or_else(|| unknown(result))?,
+        fix: some(fix.clone()),
+    })
+}
+
+/// The value that serializes as this name.
+fn named<T: Copy + serde::Serialize>(values: &[T], name: &str) -> Option<T> {
+    values.iter().copied().find(|value| serde_json::to_value(value).is_ok_and(|it| it == name))
+}
+
+const CHECKS: [ExplainedCheck; 10] = [
+    ExplainedCheck::BearerToken,
+    ExplainedCheck::Credential,
+    ExplainedCheck::SourceNetwork,
+    ExplainedCheck::Scope,
+    ExplainedCheck::RequestLimit,
+    ExplainedCheck::Idempotency,
+    ExplainedCheck::Validation,
+    ExplainedCheck::ExecutionLimit,
+    ExplainedCheck::SpendCap,
+    ExplainedCheck::Wallet,
+];
+
+const RESULTS: [CheckResult; 5] = [
+    CheckResult::Passed,
+    CheckResult::Decided,
+    CheckResult::Shadow,
+    CheckResult::WouldPass,
+    CheckResult::WouldFail,
+];

@@ -16,7 +16,7 @@ use tollgate_conformance::{vector_files, vectors};
 use tollgate_lmdb::{LmdbBackend, LmdbOptions, LmdbStore, SyncPolicy};
 use tollgate_redis::{RedisOptions, RedisScratch};
 use tollgate_region::{Region, RegionOptions};
-use tollgate_scenario::{Backend, MemoryBackend, Runner};
+use tollgate_scenario::{Backend, Explained, MemoryBackend, Runner, StepError};
 
 use common::Server;
 
@@ -31,7 +31,8 @@ fn replies_as_expected(through: Through) {
     assert!(report.scenarios.len() >= 600, "only {} scenarios", report.scenarios.len());
 }
 
-/// Runs every scenario through C as it is, and then step by step beside the library, with every reply the same. There
+/// Runs every scenario through C as it is, and then step by step beside the library, with every reply the same, and every
+/// explanation of a request before it is made. There
 /// `parallel` steps run on one thread, for with more the winner of a race is not always the same.
 fn replies_as_the_library<B: Backend>(through: Through, library: impl Fn() -> B) {
     replies_as_expected(through);
@@ -43,8 +44,12 @@ fn replies_as_the_library<B: Backend>(through: Through, library: impl Fn() -> B)
                 if step["op"] == "parallel" && step["threads"].as_u64().is_some_and(in_range) {
                     step["threads"] = json!(1);
                 }
-                let (ours, theirs) = (in_c.step(step.clone()), by_library.step(step.clone()));
                 let at = format!("{}: {}: step {index}", path.display(), scenario.name);
+                if step["op"] == "request" {
+                    let explained = (in_c.explain(step.clone()), by_library.explain(step.clone()));
+                    same_explanations(explained, &at);
+                }
+                let (ours, theirs) = (in_c.step(step.clone()), by_library.step(step.clone()));
                 assert_eq!(ours, theirs, "{at}: {step}");
                 compared += 1;
             }
@@ -52,6 +57,19 @@ fn replies_as_the_library<B: Backend>(through: Through, library: impl Fn() -> B)
     }
     println!("{through:?}: {compared} replies compared");
     assert!(compared > 3_500, "{compared}");
+}
+
+fn same_explanations(
+    explained: (Result<Explained, StepError>, Result<Explained, StepError>),
+    at: &str,
+) {
+    match explained {
+        (Ok(ours), Ok(theirs)) => {
+            assert_eq!(ours.reply, theirs.reply, "{at}, explained");
+            assert_eq!(ours.steps, theirs.steps, "{at}, explained");
+        }
+        (ours, theirs) => assert_eq!(ours.err(), theirs.err(), "{at}, explained"),
+    }
 }
 
 fn in_range(threads: u64) -> bool {
