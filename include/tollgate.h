@@ -217,6 +217,22 @@ typedef enum tollgate_reservation_state {
   TOLLGATE_VOIDED = 3,
 } tollgate_reservation_state;
 
+// What a function of a host's map came to.
+typedef enum tollgate_host_result {
+  // It was done.
+  TOLLGATE_HOST_OK = 0,
+  // There is no such entry. From `get`, `first` and `remove` only.
+  TOLLGATE_HOST_NOT_FOUND = 1,
+  // Another transaction came between: the command begins again, in a new one.
+  TOLLGATE_HOST_CONFLICT = 2,
+  // There is no room.
+  TOLLGATE_HOST_FULL = 3,
+  // It does not answer, or not in time.
+  TOLLGATE_HOST_UNAVAILABLE = 4,
+  // What is stored is damaged.
+  TOLLGATE_HOST_CORRUPT = 5,
+} tollgate_host_result;
+
 // What is to be done with one request.
 //
 // Ownership: given by `tollgate_decide` or `tollgate_operation_decision`, freed by `tollgate_decision_free`.
@@ -455,6 +471,77 @@ typedef struct tollgate_finish_t {
   // The upstream's response; null: none is kept. Not with `TOLLGATE_UNKNOWN`.
   const struct tollgate_response_t *response;
 } tollgate_finish_t;
+
+// What a function of a host's map came to: one of `enum tollgate_host_result`.
+typedef uint32_t tollgate_host_result_t;
+
+// An ordered map of bytes to bytes with transactions, of the host's own. Set `struct_size`, zero the rest, fill in the functions.
+//
+// Transactions that are committed are as if they had run one after the other, in the order of their commits, and each is made as a whole or not
+// at all. Whether the map lets one writer begin at a time, or refuses with `TOLLGATE_HOST_CONFLICT`, is its own matter. Keys are ordered by their
+// bytes, as unsigned numbers; one that another begins with comes before it. Keys have at most 300 bytes.
+//
+// Threads: `begin` comes from any thread, several at once; a transaction stays on its thread, has no other beside it there, and ends before the call of the
+// library that needed it returns. Pointers that a function gives are read before the next call on the same transaction. A function must not
+// leave by an exception or `longjmp`, nor call the library. After any result but `TOLLGATE_HOST_OK` and `TOLLGATE_HOST_NOT_FOUND` the transaction is
+// rolled back.
+typedef struct tollgate_host_map_t {
+  // `sizeof(tollgate_host_map_t)`.
+  size_t struct_size;
+  // Begins a transaction; `writes`: it may change. `*transaction` is handed to the other functions.
+  tollgate_host_result_t (*begin)(void *user, bool writes, void **transaction);
+  // Gives what is under a key, also what this transaction put there.
+  tollgate_host_result_t (*get)(void *transaction,
+                                const uint8_t *key,
+                                size_t key_len,
+                                const uint8_t **value,
+                                size_t *value_len);
+  // Gives the first entry whose key is `key` or comes after it.
+  tollgate_host_result_t (*first)(void *transaction,
+                                  const uint8_t *key,
+                                  size_t key_len,
+                                  const uint8_t **found,
+                                  size_t *found_len,
+                                  const uint8_t **value,
+                                  size_t *value_len);
+  // Puts a value under a key, in place of the one that is there.
+  tollgate_host_result_t (*put)(void *transaction,
+                                const uint8_t *key,
+                                size_t key_len,
+                                const uint8_t *value,
+                                size_t value_len);
+  // Removes a key; `TOLLGATE_HOST_NOT_FOUND`: it was not there.
+  tollgate_host_result_t (*remove)(void *transaction, const uint8_t *key, size_t key_len);
+  // Makes all changes or none, and ends the transaction either way.
+  tollgate_host_result_t (*commit)(void *transaction);
+  // Ends the transaction without a change; also how one that reads ends.
+  void (*rollback)(void *transaction);
+  // Asked before new records are put, and not before what settles, expires or removes; null: there is always room. A map that is nearly full
+  // says `TOLLGATE_HOST_FULL` here, so that it keeps room for those.
+  tollgate_host_result_t (*check_room)(void *transaction);
+  // Called once when the store is gone, from whatever thread; null: nothing is.
+  void (*release)(void *user);
+} tollgate_host_map_t;
+
+// Bounds of a store over a host's map; 0: the default. At a bound new entries are refused, live ones never dropped.
+typedef struct tollgate_host_options_t {
+  // `sizeof(tollgate_host_options_t)`.
+  size_t struct_size;
+  // Accounts.
+  uint64_t max_accounts;
+  // Tokens.
+  uint64_t max_tokens;
+  // Limits' counts.
+  uint64_t max_cells;
+  // Idempotency claims.
+  uint64_t max_claims;
+  // Reservations.
+  uint64_t max_reservations;
+  // Claims of one account, and reservations of one account.
+  uint64_t max_per_account;
+  // How often a command is begun that meets conflicts.
+  uint32_t max_attempts;
+} tollgate_host_options_t;
 
 // How urgent a message is: one of `enum tollgate_log_level`.
 typedef uint32_t tollgate_log_level_t;
@@ -833,6 +920,17 @@ tollgate_result_t tollgate_finish(const struct tollgate_decision_t *decision,
                                   uint64_t now_ms,
                                   bool *has_posted,
                                   uint64_t *posted);
+
+// Opens the store in a map of the host's own, and makes it if the map is empty: accounts, tokens, limits, money and idempotency with all the rules
+// of the library, over whatever keeps bytes in order and has transactions. The map is the store's alone.
+//
+// `map` is copied; `user` is handed to its functions, and to `release` once the store, and all that was made of it, is gone. After an error nothing
+// of either is kept, and `release` is not called. `options` may be null. `*store` is the caller's, to be freed. Errors: `TOLLGATE_NULL_POINTER` for
+// a function that is missing; `TOLLGATE_STORE_NOT_OPENED` when the map holds something else; what the map says.
+tollgate_result_t tollgate_store_host_open(const struct tollgate_host_map_t *map,
+                                           void *user,
+                                           const struct tollgate_host_options_t *options,
+                                           struct tollgate_store_t **store);
 
 // The size in bytes of a region for `cells` limits' counts, of which `windows` may be of fixed or sliding windows.
 //

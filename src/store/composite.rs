@@ -127,18 +127,19 @@ impl<L: LimitStore, S: Store> CompositeStore<L, S> {
         &self.accounts
     }
 
+    /// Into `checked`, which is kilobytes and stays where it is.
     fn peek_all<'a>(
         &self,
         admit: &Admit<'a>,
+        checked: &mut CheckedLimits<'a>,
         now_ms: u64,
-    ) -> Result<CheckedLimits<'a>, StoreError> {
-        let mut checked = CheckedLimits::new();
+    ) -> Result<(), StoreError> {
         for limit in admit.limits {
             let (key, quota) = CheckedLimit::cell_and_quota(limit, admit);
             let check = self.limits.peek(&key, limit, &quota, now_ms)?;
             checked.push(CheckedLimit { limit, quota, key, check });
         }
-        Ok(checked)
+        Ok(())
     }
 
     /// Takes in every limit that counts `counts`, unless one of them refuses; then in none.
@@ -282,7 +283,8 @@ impl<L: LimitStore, S: Store> Store for CompositeStore<L, S> {
     }
 
     fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
-        let mut checked = self.peek_all(admit, now_ms)?;
+        let mut checked = CheckedLimits::new();
+        self.peek_all(admit, &mut checked, now_ms)?;
         if admit.mode == Mode::Apply {
             return self.admit_taking(admit, &mut checked, now_ms);
         }

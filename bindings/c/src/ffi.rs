@@ -48,7 +48,7 @@ impl tollgate_str_t {
 /// Runs the body of a function of the interface. An error is kept for `tollgate_last_error`; a panic, which is a
 /// bug, ends here.
 pub(crate) fn call(body: impl FnOnce() -> Result<(), Error>) -> tollgate_result_t {
-    match catch_unwind(AssertUnwindSafe(body)) {
+    match catch_unwind(AssertUnwindSafe(|| within(body))) {
         Ok(Ok(())) => tollgate_result::TOLLGATE_OK as tollgate_result_t,
         Ok(Err(error)) => error.report(),
         Err(payload) => crate::error::panicked(payload),
@@ -57,7 +57,7 @@ pub(crate) fn call(body: impl FnOnce() -> Result<(), Error>) -> tollgate_result_
 
 /// Runs the body of a function that gives a value, and `otherwise` when it cannot.
 pub(crate) fn value<T>(otherwise: T, body: impl FnOnce() -> Result<T, Error>) -> T {
-    match catch_unwind(AssertUnwindSafe(body)) {
+    match catch_unwind(AssertUnwindSafe(|| within(body))) {
         Ok(Ok(value)) => value,
         Ok(Err(error)) => {
             error.report();
@@ -69,6 +69,14 @@ pub(crate) fn value<T>(otherwise: T, body: impl FnOnce() -> Result<T, Error>) ->
         }
     }
 }
+
+#[cfg(not(feature = "injected-panics"))]
+fn within<T>(body: impl FnOnce() -> T) -> T {
+    body()
+}
+
+#[cfg(feature = "injected-panics")]
+use crate::injected::within;
 
 fn check_pointer<T>(ptr: *const T, what: &'static str) -> Result<(), Error> {
     if ptr.is_null() {

@@ -11,6 +11,9 @@ mod error;
 mod explain;
 mod ffi;
 mod finish;
+mod host;
+#[cfg(feature = "injected-panics")]
+mod injected;
 mod limits;
 mod log;
 mod operation;
@@ -33,6 +36,9 @@ pub use error::*;
 pub use explain::*;
 pub use ffi::{tollgate_header_t, tollgate_str_t};
 pub use finish::*;
+pub use host::*;
+#[cfg(feature = "injected-panics")]
+pub use injected::panic_at_the_next_call;
 pub use limits::*;
 pub use log::*;
 pub use operation::*;

@@ -99,6 +99,16 @@ fn fit(len: usize) -> Option<(RegionOptions, usize)> {
     sized(fits)
 }
 
+fn check_memory(memory: *const u8, len: usize) -> Result<(), Error> {
+    if memory.is_null() {
+        return Err(Error::null("memory"));
+    }
+    if isize::try_from(len).is_err() {
+        return Err(Error::invalid(format!("`memory_len` is no length of anything: {len}")));
+    }
+    Ok(())
+}
+
 /// Makes an empty region in memory, whatever was there before. Then attach to it.
 ///
 /// `memory` starts at a multiple of 8 bytes, `memory_len` is what `tollgate_region_size` says, and nobody is attached to
@@ -113,9 +123,7 @@ pub unsafe extern "C" fn tollgate_region_create(
     key: *const u8,
 ) -> tollgate_result_t {
     call(|| {
-        if memory.is_null() {
-            return Err(Error::null("memory"));
-        }
+        check_memory(memory, memory_len)?;
         let (options, key) = (RegionOptions { cells, windows }, entropy(key, "key")?);
         // SAFETY: the caller says that the memory is there, that nobody else uses it now, and the region is dropped
         // here.
@@ -138,9 +146,7 @@ pub unsafe extern "C" fn tollgate_limits_region_attach(
 ) -> tollgate_result_t {
     call(|| {
         let limits = out(limits, "limits")?;
-        if memory.is_null() {
-            return Err(Error::null("memory"));
-        }
+        check_memory(memory, memory_len)?;
         // SAFETY: what the caller says, as above, is what `attach` asks for.
         let region = unsafe { Region::attach(memory, memory_len) };
         limits.give(tollgate_limits_t(Arc::new(region.map_err(region_error)?)));

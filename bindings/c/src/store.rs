@@ -24,7 +24,10 @@ impl tollgate_store_t {
         tollgate_store_t(Arc::new(store))
     }
 
-    pub(crate) fn share(&self) -> Arc<dyn Store> {
+    /// The store itself, for tests of this workspace.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn share(&self) -> Arc<dyn Store> {
         Arc::clone(&self.0)
     }
 

@@ -5,26 +5,44 @@ mod common;
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use common::{NOW_MS, bounded, id, money, named, open, put_account};
 use tollgate::{Admin, Amount};
-use tollgate_kv::{KvStore, MemoryMap};
+use tollgate_kv::{KvError, KvMap, KvStore, MemoryMap, MemoryRead, MemoryWrite};
 
 const THREADS: u64 = 16;
-const EACH: u64 = 100;
+const EACH: u64 = 10;
+
+/// A map whose transactions take so long that all which begin at once meet.
+struct Slow(MemoryMap);
+
+impl KvMap for Slow {
+    type Read<'m> = MemoryRead;
+    type Write<'m> = MemoryWrite<'m>;
+
+    fn read(&self) -> Result<MemoryRead, KvError> {
+        self.0.read()
+    }
+
+    fn write(&self) -> Result<MemoryWrite<'_>, KvError> {
+        let begun = self.0.write();
+        thread::sleep(Duration::from_millis(2));
+        begun
+    }
+}
 
 /// Of one process: the second attempt runs alone, and so succeeds.
 #[test]
 fn within_a_process_two_attempts_are_enough() {
     let options = bounded(|options| options.max_attempts = 2);
-    let store = KvStore::open(MemoryMap::optimistic(), &options).unwrap();
+    let store = KvStore::open(Slow(MemoryMap::optimistic()), &options).unwrap();
     put_account(&store, "acme", 0);
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 for _ in 0..EACH {
                     Admin::new(&store).deposit(&id("acme"), Amount(1), NOW_MS).unwrap();
-                    thread::yield_now();
                 }
             });
         }

@@ -20,7 +20,7 @@ fn options() -> KvOptions {
 
 /// A store over these entries, which fails at nothing yet.
 fn store_over(entries: &Entries) -> (Arc<FailingMap>, KvStore<Arc<FailingMap>>) {
-    let map = Arc::new(FailingMap::new(filled(entries)));
+    let map = Arc::new(FailingMap::over(filled(entries)));
     let store = KvStore::open(Arc::clone(&map), &options()).unwrap();
     map.fail(None);
     (map, store)

@@ -4,6 +4,7 @@ mod combine;
 mod environment;
 mod error;
 mod flush;
+mod known;
 mod operate;
 mod options;
 mod owned;

@@ -55,6 +55,9 @@ pub struct LmdbOptions {
     pub max_reservations: u64,
     /// Claims of one account, and reservations of one account: no customer fills the store for all.
     pub max_per_account: u64,
+    /// How many tokens' credentials are kept in this process's memory, so that one that comes again is not
+    /// read again; 0: none. Nothing is decided by one that is not in force.
+    pub cached_tokens: usize,
 }
 
 impl Default for LmdbOptions {
@@ -70,6 +73,7 @@ impl Default for LmdbOptions {
             max_claims: 1 << 24,
             max_reservations: 1 << 24,
             max_per_account: 1 << 20,
+            cached_tokens: 1 << 16,
         }
     }
 }

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, WithTls};
-use tollgate::{Administration, Command, Outcome, Store, StoreError};
+use tollgate::{
+    Administration, Admission, Admit, Command, LookedUp, Lookup, MAX_NOW_MS, Outcome, Refusal,
+    Store, StoreError,
+};
 use tollgate_kv::format::{self, FORMAT, Found};
 use tollgate_kv::run::{self, execute, perform_in};
 use tollgate_kv::{KvOptions, KvWrite as _};
@@ -16,6 +19,7 @@ use crate::combine::{Combiner, Job, Transactions};
 use crate::environment;
 use crate::error::{Fault, LmdbError, map_error, unavailable};
 use crate::flush::Flusher;
+use crate::known::KnownTokens;
 use crate::operate::{DATA_FILE, reserve_lock_file};
 use crate::options::{LmdbOptions, SyncPolicy};
 use crate::owned::Owned;
@@ -27,6 +31,7 @@ use crate::view::{Change, Shared, Snapshot, View, Writing};
 /// look at read a snapshot and never wait for a writer.
 pub struct LmdbStore {
     combiner: Combiner,
+    pub(crate) known: KnownTokens,
     pub(crate) shared: Arc<Shared>,
     pub(crate) commits: AtomicU64,
     /// Before the environment, which its thread uses.
@@ -90,6 +95,7 @@ impl LmdbStore {
         };
         Ok(LmdbStore {
             combiner: Combiner::default(),
+            known: KnownTokens::new(options.cached_tokens),
             shared: Arc::new(shared),
             commits: AtomicU64::new(0),
             flusher,
@@ -176,10 +182,36 @@ impl Transactions for LmdbStore {
 
 impl Store for LmdbStore {
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
-        if let Command::Administer(Administration::Expire) = command {
-            self.env.clear_stale_readers().map_err(map_error).map_err(Fault::from)?;
+        match command {
+            Command::Lookup(_) if now_ms > MAX_NOW_MS => {
+                Ok(Outcome::Refused(Refusal::ClockOutOfRange))
+            }
+            Command::Lookup(lookup) => self.look_up(lookup, now_ms).map(Outcome::LookedUp),
+            Command::Administer(Administration::Expire) => {
+                self.env.clear_stale_readers().map_err(map_error).map_err(Fault::from)?;
+                execute(self, command, now_ms)
+            }
+            _ => execute(self, command, now_ms),
         }
-        execute(self, command, now_ms)
+    }
+
+    fn look_up(&self, lookup: &Lookup<'_>, now_ms: u64) -> Result<LookedUp, StoreError> {
+        if now_ms > MAX_NOW_MS {
+            return Err(StoreError::WrongOutcome);
+        }
+        Ok(self.credential_of(lookup, now_ms)?)
+    }
+
+    fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
+        if let Some(admission) = self.admitted_at_once(admit)
+            && now_ms <= MAX_NOW_MS
+        {
+            return Ok(admission);
+        }
+        match execute(self, &Command::Admit(*admit), now_ms)? {
+            Outcome::Admission(admission) => Ok(admission),
+            _ => Err(StoreError::WrongOutcome),
+        }
     }
 }
 

@@ -17,8 +17,9 @@ pub(crate) struct FailingMap {
     plan: Mutex<Option<Plan>>,
     /// No room for new records.
     pub(crate) full: AtomicBool,
-    /// The entries after each commit.
+    /// The entries after each commit, where they are kept.
     commits: Mutex<Vec<Entries>>,
+    keeps_commits: bool,
     begun: AtomicU64,
 }
 
@@ -32,8 +33,9 @@ pub(crate) struct Plan {
 }
 
 impl FailingMap {
-    pub(crate) fn new(map: MemoryMap) -> Self {
-        FailingMap { map, ..FailingMap::default() }
+    /// Which keeps what each commit leaves.
+    pub(crate) fn over(map: MemoryMap) -> Self {
+        FailingMap { map, keeps_commits: true, ..FailingMap::default() }
     }
 
     /// Counts anew from here.
@@ -127,7 +129,9 @@ impl KvWrite for Failing<'_, MemoryWrite<'_>> {
         self.map.call()?;
         let Failing { map, txn } = self;
         txn.commit()?;
-        map.commits.lock().push(map.entries());
+        if map.keeps_commits {
+            map.commits.lock().push(map.entries());
+        }
         Ok(())
     }
 }
