@@ -541,6 +541,141 @@ struct LmdbOptions {
   bool read_only = false;
 };
 
+/// What a host's map throws where it cannot do what is asked; anything else that it throws counts as `unavailable`.
+class HostFailure : public std::exception {
+public:
+  enum class Kind : tollgate_host_result_t {
+    conflict = TOLLGATE_HOST_CONFLICT,
+    full = TOLLGATE_HOST_FULL,
+    unavailable = TOLLGATE_HOST_UNAVAILABLE,
+    corrupt = TOLLGATE_HOST_CORRUPT,
+  };
+  explicit HostFailure(Kind kind) noexcept : kind_(kind) {}
+
+  Kind kind() const noexcept { return kind_; }
+  const char *what() const noexcept override { return "the map of the host failed"; }
+
+private:
+  Kind kind_;
+};
+
+/// An ordered map of bytes with transactions, of the host's own. See `tollgate_host_map_t` for what it promises.
+class HostMap {
+public:
+  /// A transaction. It is destroyed after `commit`, or after `rollback`.
+  class Transaction {
+  public:
+    virtual ~Transaction() = default;
+    /// What is under a key. Valid until the next call on this transaction, as everything that is given here.
+    virtual std::optional<Bytes> get(Bytes key) = 0;
+    /// The first entry whose key is `key` or comes after it.
+    virtual std::optional<std::pair<Bytes, Bytes>> first(Bytes key) = 0;
+    virtual void put(Bytes key, Bytes value) = 0;
+    /// False: it was not there.
+    virtual bool remove(Bytes key) = 0;
+    /// All changes, or none and an exception.
+    virtual void commit() = 0;
+    virtual void rollback() noexcept = 0;
+    /// False: new records are refused.
+    virtual bool has_room() { return true; }
+  };
+
+  virtual ~HostMap() = default;
+  /// From any thread, several at once.
+  virtual std::unique_ptr<Transaction> begin(bool writes) = 0;
+};
+
+/// Bounds of a store over a host's map; 0: the default.
+struct HostOptions {
+  std::uint64_t max_accounts = 0;
+  std::uint64_t max_tokens = 0;
+  std::uint64_t max_cells = 0;
+  std::uint64_t max_claims = 0;
+  std::uint64_t max_reservations = 0;
+  std::uint64_t max_per_account = 0;
+  std::uint32_t max_attempts = 0;
+};
+
+namespace detail {
+/// Runs a function of the host's; what it throws becomes a result.
+template <class Body> tollgate_host_result_t hosted(Body body) noexcept {
+  try {
+    return body();
+  } catch (const HostFailure &failure) {
+    return static_cast<tollgate_host_result_t>(failure.kind());
+  } catch (...) {
+    return TOLLGATE_HOST_UNAVAILABLE;
+  }
+}
+
+inline HostMap::Transaction &transaction(void *given) noexcept { return *static_cast<HostMap::Transaction *>(given); }
+
+inline tollgate_host_map_t host_map() noexcept {
+  tollgate_host_map_t map{};
+  map.struct_size = sizeof map;
+  map.begin = [](void *user, bool writes, void **given) {
+    return hosted([&] {
+      *given = static_cast<HostMap *>(user)->begin(writes).release();
+      return TOLLGATE_HOST_OK;
+    });
+  };
+  map.get = [](void *given, const std::uint8_t *key, std::size_t key_len, const std::uint8_t **value,
+               std::size_t *value_len) {
+    return hosted([&] {
+      const auto found = transaction(given).get(Bytes(key, key_len));
+      if (!found) {
+        return TOLLGATE_HOST_NOT_FOUND;
+      }
+      *value = found->data();
+      *value_len = found->size();
+      return TOLLGATE_HOST_OK;
+    });
+  };
+  map.first = [](void *given, const std::uint8_t *key, std::size_t key_len, const std::uint8_t **found_key,
+                 std::size_t *found_len, const std::uint8_t **value, std::size_t *value_len) {
+    return hosted([&] {
+      const auto found = transaction(given).first(Bytes(key, key_len));
+      if (!found) {
+        return TOLLGATE_HOST_NOT_FOUND;
+      }
+      *found_key = found->first.data();
+      *found_len = found->first.size();
+      *value = found->second.data();
+      *value_len = found->second.size();
+      return TOLLGATE_HOST_OK;
+    });
+  };
+  map.put = [](void *given, const std::uint8_t *key, std::size_t key_len, const std::uint8_t *value,
+               std::size_t value_len) {
+    return hosted([&] {
+      transaction(given).put(Bytes(key, key_len), Bytes(value, value_len));
+      return TOLLGATE_HOST_OK;
+    });
+  };
+  map.remove = [](void *given, const std::uint8_t *key, std::size_t key_len) {
+    return hosted([&] {
+      return transaction(given).remove(Bytes(key, key_len)) ? TOLLGATE_HOST_OK : TOLLGATE_HOST_NOT_FOUND;
+    });
+  };
+  map.commit = [](void *given) {
+    const std::unique_ptr<HostMap::Transaction> ended(&transaction(given));
+    return hosted([&] {
+      ended->commit();
+      return TOLLGATE_HOST_OK;
+    });
+  };
+  map.rollback = [](void *given) {
+    const std::unique_ptr<HostMap::Transaction> ended(&transaction(given));
+    ended->rollback();
+  };
+  map.check_room = [](void *given) {
+    return hosted([&] { return transaction(given).has_room() ? TOLLGATE_HOST_OK : TOLLGATE_HOST_FULL; });
+  };
+  map.release = [](void *user) { delete static_cast<HostMap *>(user); };
+  return map;
+}
+} // namespace detail
+
 /// Where state lives, and how it is administered. Any number of threads may use it at once. See `tollgate_store_t`.
 class Store {
 public:
@@ -581,6 +716,24 @@ public:
     return make([&](tollgate_store_t **store) {
       return tollgate_store_redis_open(url.data(), url.size(), &raw, store);
     });
+  }
+  /// Over a map of the host's own, which the store owns.
+  static Store host(std::unique_ptr<HostMap> map, const HostOptions &options = {}) {
+    tollgate_host_options_t raw{};
+    raw.struct_size = sizeof raw;
+    raw.max_accounts = options.max_accounts;
+    raw.max_tokens = options.max_tokens;
+    raw.max_cells = options.max_cells;
+    raw.max_claims = options.max_claims;
+    raw.max_reservations = options.max_reservations;
+    raw.max_per_account = options.max_per_account;
+    raw.max_attempts = options.max_attempts;
+    const tollgate_host_map_t functions = detail::host_map();
+    Store opened = make([&](tollgate_store_t **store) {
+      return tollgate_store_host_open(&functions, map.get(), &raw, store);
+    });
+    static_cast<void>(map.release()); // `release` of the functions deletes it
+    return opened;
   }
   /// Limits in `limits`, everything else in `accounts`; both are shared with it and may go.
   static Store composite(const Limits &limits, const Store &accounts) {

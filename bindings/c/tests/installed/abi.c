@@ -342,6 +342,23 @@ static tollgate_limits_t *regions(const char *directory, void **memory) {
   return limits;
 }
 
+static tollgate_host_result_t refuse(void *user, bool writes, void **transaction) {
+  *transaction = user;
+  return writes ? TOLLGATE_HOST_FULL : TOLLGATE_HOST_UNAVAILABLE;
+}
+
+/* A host's map whose transactions cannot begin; `wrapper.cpp` has one that works. */
+static void host_map(void) {
+  tollgate_host_options_t options = {.struct_size = sizeof options, .max_accounts = 5};
+  tollgate_host_map_t map = {.struct_size = sizeof map, .begin = refuse};
+  tollgate_store_t *store = NULL;
+  FAILS(TOLLGATE_NULL_POINTER, tollgate_store_host_open(&map, NULL, &options, &store));
+  map.struct_size = 4;
+  FAILS(TOLLGATE_INVALID_ARGUMENT, tollgate_store_host_open(&map, NULL, &options, &store));
+  FAILS(TOLLGATE_NULL_POINTER, tollgate_store_host_open(NULL, NULL, NULL, &store));
+  CHECK(store == NULL);
+}
+
 static void logged(void *user, tollgate_log_level_t level, const char *message, size_t message_len) {
   CHECK(level >= 1 && level <= 3 && message_len > 0 && message != NULL);
   ++*(int *)user;
@@ -365,6 +382,7 @@ int main(int argc, char **argv) {
   CHECK(messages > 0);
   OK(tollgate_set_log(NULL, NULL));
   redis(engine);
+  host_map();
 
   tollgate_store_t *store = NULL, *ledger;
   tollgate_memory_options_t bounds = {.struct_size = sizeof bounds, .max_accounts = 100};

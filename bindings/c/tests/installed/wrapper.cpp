@@ -2,6 +2,10 @@
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -133,6 +137,76 @@ void redis(const tollgate::Engine &engine) {
   FAILS(TOLLGATE_STORE_NOT_OPENED, tollgate::Store::redis("no url"));
 }
 
+/// A map whose transactions work on a copy.
+class Map : public tollgate::HostMap {
+public:
+  using Entries = std::map<std::string, std::string>;
+
+  explicit Map(int &gone) : gone_(gone) {}
+  ~Map() override { ++gone_; }
+
+  class Copy : public Transaction {
+  public:
+    explicit Copy(Map &map) : map_(map), lock_(map.mutex_), entries_(map.entries_) {}
+    std::optional<tollgate::Bytes> get(tollgate::Bytes key) override {
+      const auto found = entries_.find(text(key));
+      return found == entries_.end() ? std::nullopt : std::optional<tollgate::Bytes>(found->second);
+    }
+    std::optional<std::pair<tollgate::Bytes, tollgate::Bytes>> first(tollgate::Bytes key) override {
+      const auto found = entries_.lower_bound(text(key));
+      if (found == entries_.end()) {
+        return std::nullopt;
+      }
+      return std::make_pair(tollgate::Bytes(found->first), tollgate::Bytes(found->second));
+    }
+    void put(tollgate::Bytes key, tollgate::Bytes value) override { entries_[text(key)] = text(value); }
+    bool remove(tollgate::Bytes key) override { return entries_.erase(text(key)) == 1; }
+    void commit() override { map_.entries_.swap(entries_); }
+    void rollback() noexcept override {}
+
+  private:
+    static std::string text(tollgate::Bytes bytes) {
+      return std::string(reinterpret_cast<const char *>(bytes.data()), bytes.size());
+    }
+    Map &map_;
+    std::lock_guard<std::mutex> lock_;
+    Entries entries_;
+  };
+
+  std::unique_ptr<Transaction> begin(bool) override {
+    if (fails) {
+      throw std::runtime_error("the disk is gone");
+    }
+    return std::make_unique<Copy>(*this);
+  }
+
+  bool fails = false;
+
+private:
+  int &gone_;
+  std::mutex mutex_;
+  Entries entries_;
+};
+
+void host_map(const tollgate::Engine &engine) {
+  int gone = 0;
+  {
+    auto owned = std::make_unique<Map>(gone);
+    Map &map = *owned;
+    const auto store = tollgate::Store::host(std::move(owned));
+    administration(engine, store);
+    requests(engine, store);
+    map.fails = true;
+    FAILS(TOLLGATE_STORE_UNAVAILABLE, store.deposit("acct_1", 1, now_ms));
+    CHECK(gone == 0);
+  }
+  CHECK(gone == 1);
+  auto broken = std::make_unique<Map>(gone);
+  broken->fails = true;
+  FAILS(TOLLGATE_STORE_UNAVAILABLE, tollgate::Store::host(std::move(broken)));
+  CHECK(gone == 2);
+}
+
 } // namespace
 
 int main(int, char **argv) {
@@ -174,5 +248,6 @@ int main(int, char **argv) {
   administration(moved, store);
   requests(moved, store);
   redis(moved);
+  host_map(moved);
   std::cout << "the wrapper does what it says\n";
 }
