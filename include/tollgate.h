@@ -350,7 +350,7 @@ typedef struct tollgate_wallet_t {
   uint64_t deposited;
   // All that was ever refunded.
   uint64_t refunded;
-  // Reservations that are open.
+  // Reservations that hold money.
   uint64_t open_reservations;
 } tollgate_wallet_t;
 

@@ -19,14 +19,53 @@ pub(crate) fn for_stores() -> Result<(), Failure> {
     ensure(&REDIS_SERVER)
 }
 
+/// What uses the installed C library, and looks at it.
+const C_TOOLS: &[Program] = &[
+    Program { name: "gcc", package: "gcc" },
+    Program { name: "g++", package: "g++" },
+    Program { name: "make", package: "make" },
+    Program { name: "clang", package: "clang" },
+    Program { name: "valgrind", package: "valgrind" },
+    Program { name: "pkg-config", package: "pkg-config" },
+    Program { name: "objcopy", package: "binutils" },
+];
+
+/// Makes sure that compilers and checkers for the C library are there.
+pub(crate) fn for_c() -> Result<(), Failure> {
+    C_TOOLS.iter().try_for_each(ensure)?;
+    if clang_has_sanitizers() {
+        return Ok(());
+    }
+    install(
+        "libclang-rt-dev",
+        "install clang's sanitizers (Debian and Ubuntu: `apt-get install libclang-rt-dev`)",
+    )
+}
+
+/// Debian has them in a package of their own.
+fn clang_has_sanitizers() -> bool {
+    let printed = Command::new("clang").arg("-print-resource-dir").output();
+    let directory =
+        printed.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
+    directory.is_ok_and(|directory| Path::new(&directory).join("lib").exists())
+}
+
 fn ensure(program: &Program) -> Result<(), Failure> {
     if is_there(program) {
         return Ok(());
     }
     let Program { name, package } = program;
     let advice = format!("install {name} (Debian and Ubuntu: `apt-get install {package}`)");
+    install(package, &advice)?;
+    if is_there(program) {
+        return Ok(());
+    }
+    Err(Failure(format!("{package} was installed, and still there is no {name}: {advice}")))
+}
+
+fn install(package: &str, advice: &str) -> Result<(), Failure> {
     if !may_install() {
-        return Err(Failure(format!("the tests need {name}, which is not here: {advice}")));
+        return Err(Failure(format!("the tests need what is not here: {advice}")));
     }
     let apt_get = || {
         Run::program(Path::new("apt-get"))
@@ -34,12 +73,8 @@ fn ensure(program: &Program) -> Result<(), Failure> {
             // Run level 1: the package does not start its own service.
             .env("RUNLEVEL", "1")
     };
-    apt_get().args(["update", "-qq"]).or(&advice)?;
-    apt_get().args(["install", "-y", "-qq", "--no-install-recommends", package]).or(&advice)?;
-    if is_there(program) {
-        return Ok(());
-    }
-    Err(Failure(format!("{package} was installed, and still there is no {name}: {advice}")))
+    apt_get().args(["update", "-qq"]).or(advice)?;
+    apt_get().args(["install", "-y", "-qq", "--no-install-recommends", package]).or(advice)
 }
 
 fn is_there(program: &Program) -> bool {

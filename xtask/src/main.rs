@@ -4,9 +4,12 @@
 
 mod backends;
 mod bench;
+mod c;
 mod check;
 mod files;
+mod fuzz;
 mod header;
+mod install;
 mod metadata;
 mod modules;
 mod run;
@@ -20,9 +23,13 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check           formatting, lints, documentation, module directions, file sizes, packages
-  test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, xtask
+  test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
   header          writes include/tollgate.h anew
+  install --prefix DIR [--libdir DIR]
+                  builds the C library and installs it for other builds; respects DESTDIR
+  fuzz [--seconds N] [TARGET]
+                  all fuzz targets, or one, for N seconds each (60)
   demo [ARG…]     the command line's demo, with its arguments
 
 Each command line is printed before it runs. The first that fails ends the run.
@@ -40,6 +47,14 @@ fn main() -> ExitCode {
         },
         ["bench", rest @ ..] if rest.iter().all(|arg| *arg == "--json") => bench::bench(rest),
         ["header"] => header::write(),
+        ["install", rest @ ..] => match install::Places::parse(rest) {
+            Ok(places) => install::install(&places),
+            Err(problem) => return wrong_usage(&problem),
+        },
+        ["fuzz", rest @ ..] => match fuzz::Plan::parse(rest) {
+            Ok(plan) => fuzz::fuzz(&plan),
+            Err(problem) => return wrong_usage(&problem),
+        },
         ["demo", rest @ ..] => demo(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything, or one part.
 
 use crate::backends;
+use crate::c;
+use crate::fuzz;
 use crate::run::{Failure, Run, root};
 
 /// A part of the tests, by its name on the command line.
@@ -18,6 +20,8 @@ pub(crate) enum Part {
     Cli,
     /// The stores, on real backends.
     Stores,
+    /// The C library, from C and C++ and by the fuzzer.
+    C,
     /// This program.
     Xtask,
 }
@@ -35,6 +39,7 @@ impl Part {
             "tower" => Part::Tower,
             "cli" => Part::Cli,
             "stores" => Part::Stores,
+            "c" => Part::C,
             "xtask" => Part::Xtask,
             _ => return None,
         })
@@ -49,6 +54,7 @@ impl Part {
             Part::Tower => package("tollgate-tower"),
             Part::Cli => backends::for_stores().and_then(|()| package("tollgate-cli")),
             Part::Stores => stores(),
+            Part::C => package("tollgate-c").and_then(|()| installed()),
             Part::Xtask => package("xtask"),
         }
     }
@@ -59,7 +65,15 @@ pub(crate) fn all() -> Result<(), Failure> {
     backends::for_stores()?;
     Run::cargo(["test", "--workspace"]).or(ADVICE)?;
     core_without_std()?;
-    no_std()
+    no_std()?;
+    installed()
+}
+
+/// The C library as its users get it, then sequences of its calls.
+fn installed() -> Result<(), Failure> {
+    backends::for_c()?;
+    c::test()?;
+    fuzz::briefly()
 }
 
 const STORES: &[&str] =
@@ -113,7 +127,7 @@ mod tests {
     fn every_part_in_the_usage_has_its_name() {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let parts: Vec<&str> = parts.lines().next().unwrap().split(", ").collect();
-        assert_eq!(parts.len(), 7);
+        assert_eq!(parts.len(), 8);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }

@@ -54,7 +54,7 @@ pub struct tollgate_wallet_t {
     pub deposited: u64,
     /// All that was ever refunded.
     pub refunded: u64,
-    /// Reservations that are open.
+    /// Reservations that hold money.
     pub open_reservations: u64,
 }
 

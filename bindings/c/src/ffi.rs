@@ -189,7 +189,11 @@ pub(crate) fn read<T: Sized_>(ptr: *const T, what: &'static str) -> Result<T, Er
     check_pointer(ptr, what)?;
     // SAFETY: it is not null and aligned, and every such struct begins with its size.
     let size = unsafe { ptr.cast::<usize>().read() };
-    if !(size_of::<usize>()..=MAX_STRUCT).contains(&size) {
+    // No struct of the interface has a size that is not a multiple of its first member's: such a number would cut a
+    // pointer in two.
+    let can_be = (size_of::<usize>()..=MAX_STRUCT).contains(&size)
+        && size.is_multiple_of(align_of::<usize>());
+    if !can_be {
         return Err(Error::invalid(format!(
             "`{what}` has struct_size {size}; set it to the sizeof of the struct"
         )));
@@ -345,5 +349,26 @@ impl<T> Slots<T> {
 
     pub(crate) fn fits(&self) -> bool {
         self.used <= self.capacity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{tollgate_finish_t, tollgate_response_t};
+
+    #[test]
+    fn a_size_that_would_cut_a_pointer_in_two_is_refused() {
+        let response = ptr::null::<tollgate_response_t>().wrapping_byte_add(usize::MAX);
+        let mut finish =
+            tollgate_finish_t { struct_size: 0, outcome: 3, has_amount: 0, amount: 0, response };
+        let whole = size_of_val(&finish);
+        for size in 0..=whole {
+            finish.struct_size = size;
+            let read = read(&finish, "finish");
+            assert_eq!(read.is_ok(), size > 0 && size % size_of::<usize>() == 0, "{size}");
+            let expected = if size == whole { response } else { ptr::null() };
+            assert!(read.is_err() || read.is_ok_and(|read| read.response == expected), "{size}");
+        }
     }
 }
