@@ -104,7 +104,7 @@ fn hunt(directory: &Path, program: &Path, target: &str, seconds: u32) -> Result<
          fuzz/regressions/{target}"
     );
     Run::program(program)
-        .args([MAX_LEN, "-len_control=0", "-timeout=20", "-print_final_stats=1", "-verbosity=0"])
+        .args([MAX_LEN, "-len_control=0", "-timeout=20", "-print_final_stats=1", "-print_funcs=0"])
         .args([format!("-max_total_time={seconds}"), format!("-artifact_prefix={artifacts}/")])
         .args([corpus.to_string_lossy(), committed.to_string_lossy()])
         .or(&advice)?;
