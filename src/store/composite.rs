@@ -170,6 +170,24 @@ impl<L: LimitStore, S: Store> CompositeStore<L, S> {
         Ok(())
     }
 
+    /// With no other limit beside it, what it says when it is taken is all that there is to look at.
+    fn take_only<'a>(
+        &self,
+        admit: &Admit<'a>,
+        limit: &'a Limit,
+        checked: &mut CheckedLimits<'a>,
+        taken: &mut Taken<'_, L>,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let (key, quota) = CheckedLimit::cell_and_quota(limit, admit);
+        let check = self.limits.take(&key, limit, &quota, now_ms)?;
+        if let Ok(cell) = check.verdict {
+            taken.places.extend([(0, cell)]);
+        }
+        checked.push(CheckedLimit { limit, quota, key, check });
+        Ok(())
+    }
+
     /// Takes, asks, and gives back what the verdict does not count; all of it where there is none.
     fn admit_taking<'a>(
         &self,
@@ -194,7 +212,10 @@ impl<L: LimitStore, S: Store> CompositeStore<L, S> {
         taken: &mut Taken<'_, L>,
         now_ms: u64,
     ) -> Result<Admission, StoreError> {
-        self.take_all(checked, Counts::Requests, taken, now_ms)?;
+        match only_limit(admit) {
+            Some(limit) => self.take_only(admit, limit, checked, taken, now_ms)?,
+            None => self.take_all(checked, Counts::Requests, taken, now_ms)?,
+        }
         if let Some(denial) = checked.refusal(Counts::Requests, now_ms) {
             return Ok(checked.admission(AdmitVerdict::Denied(denial), admit.mode));
         }
@@ -227,6 +248,14 @@ impl<L: LimitStore, S: Store> CompositeStore<L, S> {
             detail
         });
         Ok(admission)
+    }
+}
+
+/// The one limit of a request that is to be applied, if it counts requests: most have no other.
+fn only_limit<'a>(admit: &Admit<'a>) -> Option<&'a Limit> {
+    match admit.limits {
+        [limit] if admit.mode == Mode::Apply && limit.counts == Counts::Requests => Some(limit),
+        _ => None,
     }
 }
 
@@ -284,7 +313,9 @@ impl<L: LimitStore, S: Store> Store for CompositeStore<L, S> {
 
     fn admit(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
         let mut checked = CheckedLimits::new();
-        self.peek_all(admit, &mut checked, now_ms)?;
+        if only_limit(admit).is_none() {
+            self.peek_all(admit, &mut checked, now_ms)?;
+        }
         if admit.mode == Mode::Apply {
             return self.admit_taking(admit, &mut checked, now_ms);
         }

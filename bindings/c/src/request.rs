@@ -3,7 +3,7 @@
 use core::ffi::c_char;
 use core::net::IpAddr;
 
-use tollgate::{Amount, Body, Headers, Request};
+use tollgate::{Amount, Body, Headers, Request, Single};
 
 use crate::error::Error;
 use crate::ffi::{self, Sized_, tollgate_header_t};
@@ -88,6 +88,18 @@ impl Headers for GivenHeaders<'_> {
         let named =
             |key: &[u8]| key.len() == name.len() && key.eq_ignore_ascii_case(name.as_bytes());
         self.each().filter(|(key, _)| named(key)).nth(nth).map(|(_, value)| value)
+    }
+
+    fn single(&self, name: &str) -> Single<'_> {
+        // One pass: this is asked of every request.
+        let named =
+            |key: &[u8]| key.len() == name.len() && key.eq_ignore_ascii_case(name.as_bytes());
+        let mut values = self.each().filter(|(key, _)| named(key));
+        match (values.next(), values.next()) {
+            (None, _) => Single::None,
+            (Some((_, value)), None) => Single::One(value),
+            (Some(_), Some(_)) => Single::Repeated,
+        }
     }
 }
 
