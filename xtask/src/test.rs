@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything, or one part.
 
 use crate::backends;
-use crate::c;
+use crate::c as c_library;
 use crate::fuzz;
 use crate::run::{Failure, Run, root};
 
@@ -22,6 +22,8 @@ pub(crate) enum Part {
     Stores,
     /// The C library, from C and C++ and by the fuzzer.
     C,
+    /// The nginx module, in a real nginx.
+    Nginx,
     /// This program.
     Xtask,
 }
@@ -40,6 +42,7 @@ impl Part {
             "cli" => Part::Cli,
             "stores" => Part::Stores,
             "c" => Part::C,
+            "nginx" => Part::Nginx,
             "xtask" => Part::Xtask,
             _ => return None,
         })
@@ -54,7 +57,8 @@ impl Part {
             Part::Tower => package("tollgate-tower"),
             Part::Cli => backends::for_stores().and_then(|()| package("tollgate-cli")),
             Part::Stores => stores(),
-            Part::C => package("tollgate-c").and_then(|()| installed()),
+            Part::C => c(),
+            Part::Nginx => nginx(),
             Part::Xtask => package("xtask"),
         }
     }
@@ -63,16 +67,30 @@ impl Part {
 /// Every test that there is.
 pub(crate) fn all() -> Result<(), Failure> {
     backends::for_stores()?;
+    backends::for_c()?;
     Run::cargo(["test", "--workspace"]).or(ADVICE)?;
     core_without_std()?;
     no_std()?;
     installed()
 }
 
+fn c() -> Result<(), Failure> {
+    backends::for_stores()?;
+    backends::for_c()?;
+    ["tollgate-c", "tollgate-c-driver"].iter().try_for_each(|name| package(name))?;
+    installed()
+}
+
+/// Its tests install nginx and its sources where that can be done without asking.
+fn nginx() -> Result<(), Failure> {
+    backends::for_stores()?;
+    backends::for_c()?;
+    package("tollgate-nginx-tests")
+}
+
 /// The C library as its users get it, then sequences of its calls.
 fn installed() -> Result<(), Failure> {
-    backends::for_c()?;
-    c::test()?;
+    c_library::test()?;
     fuzz::briefly()
 }
 
@@ -127,7 +145,7 @@ mod tests {
     fn every_part_in_the_usage_has_its_name() {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let parts: Vec<&str> = parts.lines().next().unwrap().split(", ").collect();
-        assert_eq!(parts.len(), 8);
+        assert_eq!(parts.len(), 9);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }
