@@ -9,7 +9,7 @@ use tollgate_kv::{KvEntry, KvError, KvMap, KvOpenError, KvOptions, KvRead, KvSto
 
 use crate::error::{Error, tollgate_result_t};
 use crate::ffi::{Sized_, call, out, read, read_optional};
-use crate::store::tollgate_store_t;
+use crate::store::{or_default, tollgate_store_t};
 
 /// What a function of a host's map came to: one of `enum tollgate_host_result`.
 pub type tollgate_host_result_t = u32;
@@ -368,19 +368,12 @@ pub unsafe extern "C" fn tollgate_store_host_open(
 
 impl tollgate_host_options_t {
     fn write(&self, options: &mut KvOptions) {
-        let or_default = |given: u64, option: &mut u64| {
-            if given != 0 {
-                *option = given;
-            }
-        };
         or_default(self.max_accounts, &mut options.max_accounts);
         or_default(self.max_tokens, &mut options.max_tokens);
         or_default(self.max_cells, &mut options.max_cells);
         or_default(self.max_claims, &mut options.max_claims);
         or_default(self.max_reservations, &mut options.max_reservations);
         or_default(self.max_per_account, &mut options.max_per_account);
-        if self.max_attempts != 0 {
-            options.max_attempts = self.max_attempts;
-        }
+        or_default(self.max_attempts, &mut options.max_attempts);
     }
 }

@@ -83,21 +83,26 @@ impl<'a> GivenHeaders<'a> {
     }
 }
 
-impl Headers for GivenHeaders<'_> {
-    fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+impl<'a> GivenHeaders<'a> {
+    /// The values of a header, in order of arrival.
+    fn named(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let named =
             |key: &[u8]| key.len() == name.len() && key.eq_ignore_ascii_case(name.as_bytes());
-        self.each().filter(|(key, _)| named(key)).nth(nth).map(|(_, value)| value)
+        self.each().filter(move |(key, _)| named(key)).map(|(_, value)| value)
+    }
+}
+
+impl Headers for GivenHeaders<'_> {
+    fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
+        self.named(name).nth(nth)
     }
 
     fn single(&self, name: &str) -> Single<'_> {
         // One pass: this is asked of every request.
-        let named =
-            |key: &[u8]| key.len() == name.len() && key.eq_ignore_ascii_case(name.as_bytes());
-        let mut values = self.each().filter(|(key, _)| named(key));
+        let mut values = self.named(name);
         match (values.next(), values.next()) {
             (None, _) => Single::None,
-            (Some((_, value)), None) => Single::One(value),
+            (Some(value), None) => Single::One(value),
             (Some(_), Some(_)) => Single::Repeated,
         }
     }

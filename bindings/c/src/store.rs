@@ -135,7 +135,8 @@ pub unsafe extern "C" fn tollgate_store_memory_new(
     })
 }
 
-fn or_default<T: PartialEq + Default>(given: T, option: &mut T) {
+/// Sets an option that is given: 0 stands for its default.
+pub(crate) fn or_default<T: PartialEq + Default>(given: T, option: &mut T) {
     if given != T::default() {
         *option = given;
     }
