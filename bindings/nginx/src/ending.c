@@ -186,7 +186,6 @@ ngx_http_tollgate_judge(ngx_http_request_t *r, ngx_http_tollgate_ctx_t *ctx)
 static void
 ngx_http_tollgate_charge(ngx_http_request_t *r, ngx_http_tollgate_ctx_t *ctx)
 {
-    size_t                       i;
     uint64_t                     amount;
     ngx_str_t                    text;
     ngx_http_tollgate_ticket_t  *ticket;
@@ -199,18 +198,11 @@ ngx_http_tollgate_charge(ngx_http_request_t *r, ngx_http_tollgate_ctx_t *ctx)
         return;
     }
 
-    for (amount = 0, i = 0; i < text.len; i++) {
-
-        if (text.data[i] < '0' || text.data[i] > '9'
-            || amount > (UINT64_MAX - (text.data[i] - '0')) / 10)
-        {
-            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                          "\"tollgate_charge\" gave \"%V\", which is no amount; all that was "
-                          "reserved is charged", &text);
-            return;
-        }
-
-        amount = amount * 10 + (text.data[i] - '0');
+    if (ngx_http_tollgate_parse_amount(&text, &amount) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "\"tollgate_charge\" gave \"%V\", which is no amount; all that was "
+                      "reserved is charged", &text);
+        return;
     }
 
     ticket->finish.has_amount = true;

@@ -204,6 +204,7 @@ tollgate_store_t *ngx_http_tollgate_get_store(ngx_http_tollgate_main_conf_t *tmc
 
 /* request.c */
 uint64_t ngx_http_tollgate_now_ms(void);
+ngx_int_t ngx_http_tollgate_parse_amount(ngx_str_t *text, uint64_t *amount);
 ngx_int_t ngx_http_tollgate_ask_about(ngx_http_request_t *r, ngx_http_tollgate_loc_conf_t *tlcf,
     ngx_http_tollgate_asked_t *asked);
 ngx_table_elt_t *ngx_http_tollgate_find_header(ngx_list_t *list, const char *name, size_t len);

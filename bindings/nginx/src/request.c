@@ -18,6 +18,31 @@ ngx_http_tollgate_now_ms(void)
 }
 
 
+/* A whole number of 64 bits, in digits only. */
+
+ngx_int_t
+ngx_http_tollgate_parse_amount(ngx_str_t *text, uint64_t *amount)
+{
+    size_t    i;
+    uint64_t  sum;
+
+    for (sum = 0, i = 0; i < text->len; i++) {
+
+        if (text->data[i] < '0' || text->data[i] > '9'
+            || sum > (UINT64_MAX - (text->data[i] - '0')) / 10)
+        {
+            return NGX_ERROR;
+        }
+
+        sum = sum * 10 + (text->data[i] - '0');
+    }
+
+    *amount = sum;
+
+    return NGX_OK;
+}
+
+
 /* Everything but the body. NGX_ERROR: it cannot be asked about, and an error is in the log. */
 
 ngx_int_t
@@ -25,7 +50,6 @@ ngx_http_tollgate_ask_about(ngx_http_request_t *r, ngx_http_tollgate_loc_conf_t 
     ngx_http_tollgate_asked_t *asked)
 {
     size_t                i;
-    uint64_t              cost;
     ngx_str_t             text;
     ngx_uint_t            n;
     ngx_list_part_t      *part;
@@ -99,20 +123,12 @@ ngx_http_tollgate_ask_about(ngx_http_request_t *r, ngx_http_tollgate_loc_conf_t 
 
     if (text.len) {
 
-        for (cost = 0, i = 0; i < text.len; i++) {
-
-            if (text.data[i] < '0' || text.data[i] > '9'
-                || cost > (UINT64_MAX - (text.data[i] - '0')) / 10)
-            {
-                ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                              "\"tollgate_cost\" gave \"%V\", which is no amount", &text);
-                return NGX_ERROR;
-            }
-
-            cost = cost * 10 + (text.data[i] - '0');
+        if (ngx_http_tollgate_parse_amount(&text, &request->cost) != NGX_OK) {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "\"tollgate_cost\" gave \"%V\", which is no amount", &text);
+            return NGX_ERROR;
         }
 
-        request->cost = cost;
         request->has_cost = true;
     }
 
