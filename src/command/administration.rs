@@ -201,3 +201,29 @@ pub enum Refusal {
     #[error("the time is beyond the year 2527; give Unix milliseconds")]
     ClockOutOfRange,
 }
+
+impl Refusal {
+    /// A name for programs, which stays the same: `unknown_account`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Refusal::UnknownAccount => "unknown_account",
+            Refusal::UnknownToken => "unknown_token",
+            Refusal::ForeignToken => "foreign_token",
+            Refusal::TokenExists => "token_exists",
+            Refusal::TokenRevoked => "token_revoked",
+            Refusal::UnknownReservation => "unknown_reservation",
+            Refusal::LeaseEnded => "lease_ended",
+            Refusal::AlreadyFinished => "already_finished",
+            Refusal::StaleFence => "stale_fence",
+            Refusal::MoreThanReserved => "more_than_reserved",
+            Refusal::NotPosted => "not_posted",
+            Refusal::MoreThanPosted => "more_than_posted",
+            Refusal::ReferenceReused => "reference_reused",
+            Refusal::TooManyRefunds => "too_many_refunds",
+            Refusal::AmountOverflow => "amount_overflow",
+            Refusal::NotAResolution => "not_a_resolution",
+            Refusal::ClockOutOfRange => "clock_out_of_range",
+        }
+    }
+}

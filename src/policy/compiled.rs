@@ -126,6 +126,19 @@ impl CompiledPolicy {
         self.router.find(method, path)
     }
 
+    /// The names of the headers that a decision under this policy reads, in lower case: a host to which
+    /// handing over headers is dear may leave out all others.
+    #[must_use]
+    pub fn header_names(&self) -> &'static [&'static str] {
+        match self.sources.forwarded_header {
+            _ if self.sources.trusted_proxies.is_empty() => &["authorization", "idempotency-key"],
+            ForwardedHeader::XForwardedFor => {
+                &["authorization", "idempotency-key", "x-forwarded-for"]
+            }
+            ForwardedHeader::Forwarded => &["authorization", "idempotency-key", "forwarded"],
+        }
+    }
+
     /// Which token texts are admitted.
     #[must_use]
     pub fn token_format(&self) -> TokenFormat {
