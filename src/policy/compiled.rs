@@ -119,6 +119,16 @@ impl CompiledPolicy {
         &self.routes
     }
 
+    /// The limits of requests that match this route, or none, in the order of
+    /// [`Admit::limits`](crate::Admit::limits).
+    #[must_use]
+    pub fn limits(&self, route: Option<RouteId>) -> &[Limit] {
+        match route {
+            None => &self.unrouted_limits,
+            Some(id) => self.route(id).map(|route| &*route.limits).unwrap_or_default(),
+        }
+    }
+
     /// The route of a request with this method and target; `None` when there is none, or the path is
     /// not canonical.
     pub(crate) fn find_route(&self, method: &[u8], target: &[u8]) -> Option<RouteId> {
