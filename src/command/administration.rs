@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::{AccountSettings, Finish, TokenQuota};
 #[cfg(doc)]
@@ -109,7 +110,7 @@ pub enum Administration<'a> {
 }
 
 /// Settings of an account to replace; `None` leaves one as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountPatch {
     /// See [`AccountSettings::networks`].
     pub networks: Option<Vec<IpNet>>,
@@ -120,7 +121,7 @@ pub struct AccountPatch {
 }
 
 /// Settings of a token to replace; `None` leaves one as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenPatch {
     /// See [`Token::scopes`].
     pub scopes: Option<Vec<Box<str>>>,
@@ -135,7 +136,7 @@ pub struct TokenPatch {
 }
 
 /// An account as an operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {
     /// Its money.
     pub wallet: Wallet,
@@ -144,7 +145,7 @@ pub struct AccountView {
 }
 
 /// Why a command was refused. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Refusal {
     /// No such account.

@@ -69,7 +69,7 @@ pub struct Route {
 }
 
 /// What a call on a route costs and how long the money may be held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ChargeRule {
     /// The price when the host gives none.
     pub price: Option<Amount>,
