@@ -13,7 +13,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::admin::{Call, administer};
 use crate::buffer::{with_input, write_output};
 use crate::error::{Fault, Place};
-use crate::flat::{code, json, read_ending, with_request, write_decision};
+use crate::flat::{FlatRequest, code, json, read_ending, write_decision};
 use crate::memory::RawMemoryStore;
 use crate::work::{at_once, explain, finish};
 
@@ -147,7 +147,8 @@ impl RawEngine {
     pub fn decide(&self, store: &RawMemoryStore, len: usize) -> i32 {
         let engine = self.engine();
         let decided = with_input(len, |bytes| {
-            with_request(bytes, |request| engine.decide(&store.store, request))
+            let request = FlatRequest::read(bytes)?;
+            Ok(engine.decide(&store.store, &request.lend()))
         });
         self.or_minus_one(decided.map(|decision| {
             let code = code(&decision);
@@ -179,9 +180,10 @@ impl RawEngine {
     pub fn explain(&self, store: &RawMemoryStore, len: usize) -> Result<String, JsValue> {
         let engine = self.engine();
         let explained = with_input(len, |bytes| {
-            with_request(bytes, |request| at_once(explain(&engine, request, &store.store)))
+            let request = FlatRequest::read(bytes)?;
+            at_once(explain(&engine, &request.lend(), &store.store))
         });
-        let (explanation, account) = explained??;
+        let (explanation, account) = explained?;
         write_output(|output| {
             write_decision(output, &engine, &explanation.decision, account.as_ref());
         });

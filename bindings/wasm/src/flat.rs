@@ -9,6 +9,8 @@ use tollgate::{
     ReservationId, StoredResponse, Ticket, Verdict,
 };
 
+use tollgate_objects::{Call, Lost, Reply};
+
 use crate::error::Fault;
 
 /// Takes parts from the front of bytes.
@@ -113,37 +115,63 @@ const HAS_SENDER: u8 = 2;
 const HAS_INVALID: u8 = 4;
 const IS_PEEK: u8 = 8;
 
-/// Reads a request and has it used.
-pub(crate) fn with_request<T>(
-    bytes: &[u8],
-    use_it: impl FnOnce(&Request<'_>) -> T,
-) -> Result<T, Fault> {
-    let mut reader = Reader(bytes);
-    let (now_ms, cost) = (reader.u64()?, reader.u64()?);
-    let (flags, _) = (reader.u8()?, reader.u8()?);
-    let headers = usize::from(reader.u16()?);
-    let [method, target, peer, sender, invalid, body] =
-        [reader.len()?, reader.len()?, reader.len()?, reader.len()?, reader.len()?, reader.len()?];
-    let lengths = reader.take(headers.saturating_mul(LENGTHS))?;
-    let (method, target) = (reader.take(method)?, reader.take(target)?);
-    let peer = reader.take(peer)?;
-    let sender = reader.text(sender, "the sender")?;
-    let invalid = reader.text(invalid, "`invalid`")?;
-    let headers = FlatHeaders::read(&mut reader, lengths)?;
-    let body = reader.take(body)?;
-    reader.end()?;
-    let given = |flag| flags & flag != 0;
-    let request = Request {
-        headers: &headers,
-        peer: address(peer),
-        body: Body::Bytes(body),
-        cost: given(HAS_COST).then_some(Amount(cost)),
-        sender: given(HAS_SENDER).then_some(sender),
-        invalid: given(HAS_INVALID).then_some(invalid),
-        peek: given(IS_PEEK),
-        ..Request::new(method, target, now_ms)
-    };
-    Ok(use_it(&request))
+/// A request as it stands in its bytes.
+pub(crate) struct FlatRequest<'a> {
+    now_ms: u64,
+    method: &'a [u8],
+    target: &'a [u8],
+    headers: FlatHeaders<'a>,
+    peer: Option<IpAddr>,
+    body: &'a [u8],
+    cost: Option<Amount>,
+    sender: Option<&'a str>,
+    invalid: Option<&'a str>,
+    peek: bool,
+}
+
+impl<'a> FlatRequest<'a> {
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let mut reader = Reader(bytes);
+        let (now_ms, cost) = (reader.u64()?, reader.u64()?);
+        let (flags, _) = (reader.u8()?, reader.u8()?);
+        let headers = usize::from(reader.u16()?);
+        let (method, target, peer) = (reader.len()?, reader.len()?, reader.len()?);
+        let (sender, invalid, body) = (reader.len()?, reader.len()?, reader.len()?);
+        let lengths = reader.take(headers.saturating_mul(LENGTHS))?;
+        let (method, target) = (reader.take(method)?, reader.take(target)?);
+        let peer = address(reader.take(peer)?);
+        let sender = reader.text(sender, "the sender")?;
+        let invalid = reader.text(invalid, "`invalid`")?;
+        let headers = FlatHeaders::read(&mut reader, lengths)?;
+        let body = reader.take(body)?;
+        reader.end()?;
+        let given = |flag| flags & flag != 0;
+        Ok(FlatRequest {
+            now_ms,
+            method,
+            target,
+            headers,
+            peer,
+            body,
+            cost: given(HAS_COST).then_some(Amount(cost)),
+            sender: given(HAS_SENDER).then_some(sender),
+            invalid: given(HAS_INVALID).then_some(invalid),
+            peek: given(IS_PEEK),
+        })
+    }
+
+    pub(crate) fn lend(&self) -> Request<'_> {
+        Request {
+            headers: &self.headers,
+            peer: self.peer,
+            body: Body::Bytes(self.body),
+            cost: self.cost,
+            sender: self.sender,
+            invalid: self.invalid,
+            peek: self.peek,
+            ..Request::new(self.method, self.target, self.now_ms)
+        }
+    }
 }
 
 /// What is no address is none: then networks and limits by source deny.
@@ -343,4 +371,37 @@ fn stored(
         Ok((name.into(), value.into()))
     });
     Ok(StoredResponse { status, headers: headers.collect::<Result<_, Fault>>()?, body })
+}
+
+/// Writes what is to be sent: how many, for each the lengths of its object's name and its message and whether it may be
+/// sent again, then names and messages.
+pub(crate) fn write_calls(output: &mut Vec<u8>, calls: &[Call]) {
+    put_len(output, calls.len());
+    for call in calls {
+        put_len(output, call.object.len());
+        put_len(output, call.message.len());
+        put_len(output, usize::from(call.repeatable));
+    }
+    for call in calls {
+        output.extend(call.object.as_bytes());
+        output.extend(&call.message);
+    }
+}
+
+/// Reads what came of them: how many, for each whether it is an answer and its length, then answers, or why there is none.
+pub(crate) fn read_replies(bytes: &[u8]) -> Result<Vec<Reply>, Fault> {
+    let mut reader = Reader(bytes);
+    let count = reader.len()?;
+    let mut heads = Reader(reader.take(count.saturating_mul(LENGTHS))?);
+    let mut replies = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (is_answer, len) = (heads.u32()? != 0, heads.len()?);
+        let reply = reader.take(len)?;
+        replies.push(match is_answer {
+            true => Ok(reply.to_vec()),
+            false => Err(Lost::new(&String::from_utf8_lossy(reply))),
+        });
+    }
+    reader.end()?;
+    Ok(replies)
 }

@@ -7,6 +7,8 @@ mod error;
 mod flat;
 mod memory;
 mod number;
+mod object;
+mod operation;
 mod work;
 
 use tollgate::{STATUS_TABLE, TokenText};
@@ -14,6 +16,8 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 pub use engine::RawEngine;
 pub use memory::RawMemoryStore;
+pub use object::RawStoreObject;
+pub use operation::{RawObjectsStore, RawOperation};
 
 /// Makes room for `len` bytes of input and gives their address; 0 when there is none.
 #[wasm_bindgen]
