@@ -121,7 +121,8 @@ fn faults(files: &BTreeSet<String>, described: &Value) -> Vec<String> {
         if !belongs(file) {
             faults.push(format!("{file} does not belong there: see `files` in package.json"));
         }
-        let declared = file.strip_suffix(".js").map(|module| format!("{module}.d.ts"));
+        let module = file.strip_suffix(".js").filter(|module| module.starts_with("dist/"));
+        let declared = module.map(|module| format!("{module}.d.ts"));
         if declared.is_some_and(|types| !files.contains(&types)) {
             faults.push(format!("{file} has no declarations beside it"));
         }
