@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tollgate::{
-    Decision, Engine, Pepper, PolicyConfig, TokenText, TraceStep, Warning, lint, preset,
+    CompiledPolicy, Decision, Engine, Pepper, PolicyConfig, TokenText, TraceStep, Warning, lint,
+    preset,
 };
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -35,23 +36,36 @@ struct Loaded {
     engine: Arc<Engine>,
 }
 
-fn read_policy(text: &str) -> Result<PolicyConfig, Fault> {
-    Ok(PolicyConfig::from_json(text)?)
+fn read_policy(text: &str) -> Result<(PolicyConfig, CompiledPolicy), Fault> {
+    let config = PolicyConfig::from_json(text)?;
+    match config.compile() {
+        Ok(policy) => Ok((config, policy)),
+        // The same errors, with their lines.
+        Err(errors) => Err(CompiledPolicy::from_json(text).err().unwrap_or(errors).into()),
+    }
 }
 
-fn read_preset(name: &str, patch: &str) -> Result<PolicyConfig, Fault> {
+/// The text of a preset with a merge patch on it, as JSON.
+///
+/// # Errors
+/// There is no such preset, or the patch breaks it.
+#[wasm_bindgen(js_name = presetText)]
+pub fn preset_text(name: &str, patch: &str) -> Result<String, JsValue> {
     let Some(config) = preset(name) else {
         let names = tollgate::PRESETS.join(", ");
-        return Err(Fault::invalid(format!("there is no preset {name:?}; there are {names}")));
+        return Err(
+            Fault::invalid(format!("there is no preset `{name}`; there are {names}")).into()
+        );
     };
     let patch = serde_json::from_str(patch)
         .map_err(|error| Fault::invalid(format!("the patch is not JSON: {error}")))?;
-    Ok(config.merge_patch(&patch)?)
+    Ok(json(&config.merge_patch(&patch).map_err(Fault::from)?))
 }
 
 impl RawEngine {
-    fn open(config: PolicyConfig, pepper: Option<Vec<u8>>) -> Result<Self, Fault> {
-        let mut engine = Engine::new(config.compile()?);
+    fn open(text: &str, pepper: Option<Vec<u8>>) -> Result<Self, Fault> {
+        let (config, policy) = read_policy(text)?;
+        let mut engine = Engine::new(policy);
         if let Some(key) = pepper {
             let pepper = Pepper::new(&key).map_err(|error| Fault::invalid(error.to_string()))?;
             engine = engine.with_pepper(pepper);
@@ -60,8 +74,8 @@ impl RawEngine {
         Ok(RawEngine { now, latest: RefCell::default(), failed: RefCell::default() })
     }
 
-    fn replace(&self, config: PolicyConfig) -> Result<(), Fault> {
-        let policy = config.compile()?;
+    fn replace(&self, text: &str) -> Result<(), Fault> {
+        let (config, policy) = read_policy(text)?;
         let mut now = self.now.borrow_mut();
         now.engine = Arc::new(now.engine.with_policy(policy));
         now.config = config;
@@ -101,19 +115,13 @@ impl RawEngine {
     /// A policy that does not compile, or a pepper that is too short; the same with all that follow.
     #[wasm_bindgen(constructor)]
     pub fn new(policy: &str, pepper: Option<Vec<u8>>) -> Result<RawEngine, JsValue> {
-        Ok(RawEngine::open(read_policy(policy)?, pepper)?)
-    }
-
-    /// An engine for a preset with a merge patch on it, as JSON.
-    #[allow(clippy::missing_errors_doc)]
-    pub fn preset(name: &str, patch: &str, pepper: Option<Vec<u8>>) -> Result<RawEngine, JsValue> {
-        Ok(RawEngine::open(read_preset(name, patch)?, pepper)?)
+        Ok(RawEngine::open(policy, pepper)?)
     }
 
     /// Replaces the policy. One that does not compile changes nothing.
     #[allow(clippy::missing_errors_doc)]
     pub fn reload(&self, policy: &str) -> Result<(), JsValue> {
-        Ok(self.replace(read_policy(policy)?)?)
+        Ok(self.replace(policy)?)
     }
 
     /// The policy in force, as JSON.

@@ -14,7 +14,7 @@ mod work;
 use tollgate::{STATUS_TABLE, TokenText};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-pub use engine::RawEngine;
+pub use engine::{RawEngine, preset_text};
 pub use memory::RawMemoryStore;
 pub use object::RawStoreObject;
 pub use operation::{RawObjectsStore, RawOperation};
