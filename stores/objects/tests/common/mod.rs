@@ -1,6 +1,8 @@
 //! A host in this process: objects by name, each behind a lock, in maps in memory.
 #![allow(dead_code)] // each test file uses a part
 
+pub(crate) mod lossy;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
