@@ -138,3 +138,21 @@ fn looking_wakes_nobody() {
         assert_eq!(object.lock().unwrap().next_due_ms(NOW_MS), Ok(None), "{name}");
     }
 }
+
+/// A request that its account refused leaves nothing behind where it was counted.
+#[test]
+fn what_was_given_back_leaves_an_empty_object() {
+    let world = Arc::new(World::default());
+    let caller = Caller::new(&world);
+    let desk = Desk::new(&caller);
+    desk.open(1, 0);
+    for algorithm in ALGORITHMS {
+        let limits = [executions(limit_of(Partition::SourceIp, algorithm, 5, 10_000))];
+        let verdict = desk.verdict(&Ask::new(token(1)).limits(&limits).charge(5), NOW_MS);
+        assert!(matches!(verdict, tollgate_conformance::Verdict::Denied(_)));
+    }
+    let object = world.object("source/000000000000000000");
+    assert_eq!(object.lock().unwrap().is_empty(), Ok(false));
+    let _ = let_alarms_go_off(&world, NOW_MS + 100_000);
+    assert_eq!(object.lock().unwrap().is_empty(), Ok(true));
+}

@@ -122,9 +122,11 @@ impl Diary {
             let counted = used(1, from, QUOTAS[1]);
             assert!(*admitted <= counted && counted <= admitted + lost, "{admitted} {counted}");
         }
+        let mut made = 0;
         for number in 1..=ACCOUNTS {
             let wallet = desk.account(number).wallet;
             let reservations = desk.reservations(number);
+            made += reservations.len() as u64;
             let sum = |state: fn(&ReservationState) -> bool| {
                 let some = reservations.iter().filter(|(_, one)| state(&one.state));
                 some.map(|(_, one)| one.amount.0).sum::<u64>()
@@ -135,6 +137,8 @@ impl Diary {
             assert_eq!(wallet.posted.0, posted);
             assert!(posted >= self.posted.get(&number).copied().unwrap_or(0));
         }
+        // Also those that an account admitted, and nobody heard of.
+        assert!(all <= made && made <= everybodys, "{all} {made} {everybodys}");
     }
 
     /// When everything has had its time.
@@ -350,7 +354,8 @@ fn whatever_message_of_a_request_is_lost_nothing_is_let_through_that_is_not_coun
                 };
                 for (limit, quota) in QUOTAS.into_iter().enumerate() {
                     let used = used(limit, quota);
-                    let (least, most) = (diary.admitted[0], diary.admitted[0] + diary.lost[0]);
+                    // Also one that its account admitted, and nobody heard of.
+                    let (least, most) = (held, diary.admitted[0] + diary.lost[0]);
                     assert!(least <= used && used <= most, "{fate:?} {which}: {used}");
                 }
                 world.verify();
