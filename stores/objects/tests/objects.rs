@@ -95,6 +95,34 @@ fn limits_that_span_accounts_are_taken_first_and_given_back_where_they_do_not_co
     assert_eq!(sent(&caller), format!("source/040a00000100000000? | {ACCOUNT}?"));
 }
 
+/// Of limits in one object all are counted, or as far as none refuses that is enforced.
+#[test]
+fn limits_of_one_object_are_counted_together() {
+    let of = |name, quota| named(name, limit_of(Partition::Global, Algorithm::Gcra, quota, 60_000));
+    let shadow = |limit| with(limit, |limit| limit.shadow = true);
+    // Quotas of requests and of executions; what is left after two tries; who gives back.
+    let table = [
+        ([of("a", 9), of("b", 1)], [8, 0], ""),
+        ([of("a", 9), shadow(of("b", 1))], [7, 0], ""),
+        ([of("a", 9), executions(of("b", 1))], [8, 0], " | global"),
+        ([of("a", 9), shadow(executions(of("b", 1)))], [7, 0], ""),
+        ([shadow(of("a", 1)), executions(of("b", 9))], [0, 7], ""),
+        ([of("a", 1), executions(of("b", 9))], [0, 8], ""),
+    ];
+    for (row, (limits, expected, back)) in table.into_iter().enumerate() {
+        let (_, caller) = opened();
+        let desk = Desk::new(&caller);
+        let ask = Ask::new(token(1)).limits(&limits);
+        let _ = desk.ask(&ask, NOW_MS);
+        caller.sent();
+        let _ = desk.ask(&ask, NOW_MS);
+        assert_eq!(sent(&caller), format!("global | {ACCOUNT}{back}"), "row {row}");
+        let enforced = limits.map(|limit| with(limit, |limit| limit.shadow = false));
+        let left = [0, 1].map(|place| remaining(desk, &enforced[place..=place]));
+        assert_eq!(left, expected, "row {row}");
+    }
+}
+
 #[test]
 fn what_operators_ask_takes_these_messages() {
     let (world, _) = opened();
