@@ -47,7 +47,7 @@ fn run(command: &Command<'_>, replies: Vec<Reply>) -> Result<Outcome, StoreError
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn any_message_is_performed_or_refused(

@@ -165,7 +165,7 @@ impl Diary {
 #[test]
 fn messages_are_lost_at_random() {
     let (mut losses, mut failures, mut executions, mut refused) = (0, 0, 0, 0);
-    for seed in 0..150 {
+    for seed in 0..100 {
         let world = Arc::new(World::default());
         let sound = Caller::new(&world);
         let desk = Desk::new(&sound);
@@ -200,9 +200,9 @@ fn messages_are_lost_at_random() {
         diary.is_over(desk, now_ms);
         world.verify();
     }
-    assert!(losses > 1_000 && failures > 300, "{losses} losses, {failures} failures");
-    assert!(executions > 1_500, "{executions} executions");
-    assert!(refused > 10, "the quota was reached in {refused} stories");
+    assert!(losses > 700 && failures > 200, "{losses} losses, {failures} failures");
+    assert!(executions > 1_000, "{executions} executions");
+    assert!(refused > 5, "the quota was reached in {refused} stories");
 }
 
 /// Loses the message with this number, and nothing after it: it is not sent again either.
