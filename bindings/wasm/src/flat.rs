@@ -9,15 +9,13 @@ use tollgate::{
     ReservationId, Single, StoredResponse, Ticket, Verdict,
 };
 
-use tollgate_objects::{Call, Lost, Reply};
-
 use crate::error::Fault;
 
 /// Takes parts from the front of bytes.
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
         let (taken, rest) = self.0.split_at_checked(len).ok_or_else(cut_short)?;
         self.0 = rest;
         Ok(taken)
@@ -37,7 +35,7 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_le_bytes)
     }
 
-    fn u32(&mut self) -> Result<u32, Fault> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Fault> {
         self.array().map(u32::from_le_bytes)
     }
 
@@ -45,7 +43,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn len(&mut self) -> Result<usize, Fault> {
+    pub(crate) fn len(&mut self) -> Result<usize, Fault> {
         usize::try_from(self.u32()?).map_err(|_| cut_short())
     }
 
@@ -54,7 +52,7 @@ impl<'a> Reader<'a> {
             .map_err(|_| Fault::invalid(format!("{what} is not UTF-8")))
     }
 
-    fn end(&self) -> Result<(), Fault> {
+    pub(crate) fn end(&self) -> Result<(), Fault> {
         if self.0.is_empty() { Ok(()) } else { Err(Fault::invalid("bytes are left over")) }
     }
 }
@@ -63,7 +61,7 @@ fn cut_short() -> Fault {
     Fault::invalid("the bytes end before what their lengths say")
 }
 
-const LENGTHS: usize = 8; // of a header: its name's and its value's
+pub(crate) const LENGTHS: usize = 8; // of a header: its name's and its value's
 
 /// Headers as they stand in a request's bytes.
 struct FlatHeaders<'a> {
@@ -278,7 +276,7 @@ pub(crate) fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn put_len(output: &mut Vec<u8>, len: usize) {
+pub(crate) fn put_len(output: &mut Vec<u8>, len: usize) {
     output.extend(u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
 }
 
@@ -385,37 +383,4 @@ fn stored(
         Ok((name.into(), value.into()))
     });
     Ok(StoredResponse { status, headers: headers.collect::<Result<_, Fault>>()?, body })
-}
-
-/// Writes what is to be sent: how many, for each the lengths of its object's name and its message and whether it may be
-/// sent again, then names and messages.
-pub(crate) fn write_calls(output: &mut Vec<u8>, calls: &[Call]) {
-    put_len(output, calls.len());
-    for call in calls {
-        put_len(output, call.object.len());
-        put_len(output, call.message.len());
-        put_len(output, usize::from(call.repeatable));
-    }
-    for call in calls {
-        output.extend(call.object.as_bytes());
-        output.extend(&call.message);
-    }
-}
-
-/// Reads what came of them: how many, for each whether it is an answer and its length, then answers, or why there is none.
-pub(crate) fn read_replies(bytes: &[u8]) -> Result<Vec<Reply>, Fault> {
-    let mut reader = Reader(bytes);
-    let count = reader.len()?;
-    let mut heads = Reader(reader.take(count.saturating_mul(LENGTHS))?);
-    let mut replies = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (is_answer, len) = (heads.u32()? != 0, heads.len()?);
-        let reply = reader.take(len)?;
-        replies.push(match is_answer {
-            true => Ok(reply.to_vec()),
-            false => Err(Lost::new(&String::from_utf8_lossy(reply))),
-        });
-    }
-    reader.end()?;
-    Ok(replies)
 }

@@ -5,9 +5,13 @@ mod buffer;
 mod engine;
 mod error;
 mod flat;
+#[cfg(feature = "objects")]
+mod flat_calls;
 mod memory;
 mod number;
+#[cfg(feature = "objects")]
 mod object;
+#[cfg(feature = "objects")]
 mod operation;
 mod work;
 
@@ -16,7 +20,9 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 pub use engine::{RawEngine, preset_text};
 pub use memory::RawMemoryStore;
+#[cfg(feature = "objects")]
 pub use object::RawStoreObject;
+#[cfg(feature = "objects")]
 pub use operation::{RawObjectsStore, RawOperation};
 
 /// Makes room for `len` bytes of input and gives their address; 0 when there is none.

@@ -16,7 +16,8 @@ use crate::admin::{self, administer};
 use crate::buffer::{with_input, write_output};
 use crate::engine::{RawEngine, Steps};
 use crate::error::Fault;
-use crate::flat::{FlatRequest, read_ending, read_replies, write_calls, write_decision};
+use crate::flat::{FlatRequest, read_ending, write_decision};
+use crate::flat_calls::{read_replies, write_calls};
 use crate::work::{Answered, Ask, Decided, decide, explain, finish};
 
 /// The caller's half of a store in objects: which tokens it knows.

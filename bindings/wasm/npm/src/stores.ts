@@ -1,6 +1,6 @@
-import { RequestError } from "./errors.js";
+import { RequestError, TollgateError } from "./errors.js";
 import { toU64 } from "./flat.js";
-import { call, raw, type RawMemoryStore, type RawStoreObject } from "./raw.js";
+import { call, hasObjects, raw, type RawMemoryStore, type RawStoreObject } from "./raw.js";
 import type { AmountLike, KvMap } from "./types.js";
 
 /** Bounds of a {@link MemoryStore}. At a bound new entries are refused; a live one is never dropped. */
@@ -34,6 +34,7 @@ export class StoreObject {
 
   /** Opens the object that is in a map; an empty map becomes one that holds nothing. */
   constructor(map: KvMap) {
+    if (!hasObjects()) throw new TollgateError("not_in_this_build", 'StoreObject is in the build "tollgate/objects": import from there');
     this.raw = call(() => new (raw().RawStoreObject)(new FlatMap(map) as never));
   }
 
