@@ -9,9 +9,11 @@ use tollgate::{
     ReservationId, StoredResponse, Ticket, Verdict,
 };
 
+#[cfg(feature = "objects")]
 use tollgate_objects::{Call, Lost, Reply};
 
 use crate::error::Fault;
+use crate::json::json_list;
 
 /// Takes parts from the front of bytes.
 struct Reader<'a>(&'a [u8]);
@@ -208,15 +210,14 @@ pub(crate) fn write_decision(
     let route = decision.route().and_then(|route| engine.policy().route(route));
     let store_error = decision.store_error().map(ToString::to_string);
     let shadows = decision.shadows();
-    let limits: Vec<&str> = engine
+    let limits = engine
         .policy()
         .limits(decision.route())
         .iter()
         .zip(0_u32..)
         .filter(|(_, bit)| shadows.limits.checked_shr(*bit).is_some_and(|bits| bits & 1 == 1))
-        .map(|(limit, _)| &*limit.name)
-        .collect();
-    let limits = if limits.is_empty() { String::new() } else { json(&limits) };
+        .map(|(limit, _)| &*limit.name);
+    let limits = if shadows.limits == 0 { String::new() } else { json_list(limits) };
     let ticket = decision.ticket().map(ticket_bytes).unwrap_or_default();
     let flags = [
         (account.is_some(), HAS_ACCOUNT),
@@ -257,11 +258,6 @@ pub(crate) fn write_decision(
     for text in texts {
         output.extend(text);
     }
-}
-
-pub(crate) fn json<T: serde::Serialize>(value: &T) -> String {
-    // Strings, numbers and lists of them: nothing that JSON cannot say.
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn put_len(output: &mut Vec<u8>, len: usize) {
@@ -373,6 +369,7 @@ fn stored(
     Ok(StoredResponse { status, headers: headers.collect::<Result<_, Fault>>()?, body })
 }
 
+#[cfg(feature = "objects")]
 /// Writes what is to be sent: how many, for each the lengths of its object's name and its message and whether it may be
 /// sent again, then names and messages.
 pub(crate) fn write_calls(output: &mut Vec<u8>, calls: &[Call]) {
@@ -388,6 +385,7 @@ pub(crate) fn write_calls(output: &mut Vec<u8>, calls: &[Call]) {
     }
 }
 
+#[cfg(feature = "objects")]
 /// Reads what came of them: how many, for each whether it is an answer and its length, then answers, or why there is none.
 pub(crate) fn read_replies(bytes: &[u8]) -> Result<Vec<Reply>, Fault> {
     let mut reader = Reader(bytes);
