@@ -10,6 +10,7 @@ use tollgate::{
 };
 
 use crate::error::Fault;
+use crate::json::json_list;
 
 /// Takes parts from the front of bytes.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
@@ -220,15 +221,14 @@ pub(crate) fn write_decision(
     let route = decision.route().and_then(|route| engine.policy().route(route));
     let store_error = decision.store_error().map(ToString::to_string);
     let shadows = decision.shadows();
-    let limits: Vec<&str> = engine
+    let limits = engine
         .policy()
         .limits(decision.route())
         .iter()
         .zip(0_u32..)
         .filter(|(_, bit)| shadows.limits.checked_shr(*bit).is_some_and(|bits| bits & 1 == 1))
-        .map(|(limit, _)| &*limit.name)
-        .collect();
-    let limits = if limits.is_empty() { String::new() } else { json(&limits) };
+        .map(|(limit, _)| &*limit.name);
+    let limits = if shadows.limits == 0 { String::new() } else { json_list(limits) };
     let ticket = decision.ticket().map(ticket_bytes).unwrap_or_default();
     let flags = [
         (account.is_some(), HAS_ACCOUNT),
@@ -269,11 +269,6 @@ pub(crate) fn write_decision(
     for text in texts {
         output.extend(text);
     }
-}
-
-pub(crate) fn json<T: serde::Serialize>(value: &T) -> String {
-    // Strings, numbers and lists of them: nothing that JSON cannot say.
-    serde_json::to_string(value).unwrap_or_default()
 }
 
 pub(crate) fn put_len(output: &mut Vec<u8>, len: usize) {

@@ -14,7 +14,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::admin::{self, administer};
 use crate::buffer::{with_input, write_output};
-use crate::engine::{RawEngine, Steps};
+use crate::engine::{RawEngine, steps_json};
 use crate::error::Fault;
 use crate::flat::{FlatRequest, read_ending, write_decision};
 use crate::flat_calls::{read_replies, write_calls};
@@ -145,7 +145,7 @@ impl RawOperation {
         RawOperation::start(store, |wire| async move {
             let request = FlatRequest::read(&bytes)?;
             let (explanation, account) = explain(&engine, &request.lend(), &wire).await;
-            let steps = Steps::to_json(explanation.steps);
+            let steps = steps_json(&explanation.steps);
             let decision = Box::new(explanation.decision);
             Ok(Done::Decided { engine, decision, account, steps })
         })
@@ -171,7 +171,7 @@ impl RawOperation {
     ) -> RawOperation {
         let call = admin::Call::read(call, &engine.engine(), len);
         RawOperation::start(store, |wire| async move {
-            Ok(Done::Told(administer(&call?, now_ms, &wire).await?))
+            Ok(Done::Told(administer(call?, now_ms, &wire).await?))
         })
     }
 

@@ -19,7 +19,14 @@ export class MemoryStore {
   readonly raw: RawMemoryStore;
 
   constructor(options: MemoryOptions = {}) {
-    this.raw = call(() => new (raw().RawMemoryStore)(JSON.stringify(options)));
+    const { maxAccounts, maxTokens, maxCells, maxClaims, maxReservations, maxPerAccount, ...unknown } = options;
+    const [name] = Object.keys(unknown);
+    if (name !== undefined) throw new RequestError(`there is no bound \`${name}\``);
+    const bounds = [maxAccounts, maxTokens, maxCells, maxClaims, maxReservations, maxPerAccount] as const;
+    if (!bounds.every((bound) => bound === undefined || (Number.isInteger(bound) && bound >= 0 && bound < 2 ** 32))) {
+      throw new RequestError("a bound is a whole number below 2^32");
+    }
+    this.raw = call(() => new (raw().RawMemoryStore)(...bounds));
   }
 
   /** Gives its memory back at once, instead of when it is collected. */
