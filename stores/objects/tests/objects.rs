@@ -348,3 +348,22 @@ fn an_exchange_that_is_given_up_is_an_error() {
     assert!(exchange.calls().is_empty());
     assert!(matches!(exchange.into_outcome(), Err(StoreError::Unavailable { .. })));
 }
+
+/// A host that leaves out replies has lost them: no limit is passed by that.
+#[test]
+fn a_reply_that_is_left_out_is_lost() {
+    let (world, _) = opened();
+    let limits = [
+        named("source", limit_of(Partition::SourceIp, Algorithm::Gcra, 9, 60_000)),
+        named("everybody", limit_of(Partition::Global, Algorithm::Gcra, 9, 60_000)),
+    ];
+    let (digest, account) = (token(1), AccountRef::Id(account(1)));
+    let admit = Command::Admit(Admit::limits_only(&digest, &account, &limits));
+    let store = ObjectsStore::default();
+    let mut exchange = store.start(&admit, NOW_MS);
+    while !exchange.calls().is_empty() {
+        exchange
+            .resume(exchange.calls().iter().take(1).map(|call| world.send(call, NOW_MS)).collect());
+    }
+    assert!(matches!(exchange.into_outcome(), Err(StoreError::Unavailable { .. })));
+}
