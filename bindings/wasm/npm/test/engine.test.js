@@ -144,7 +144,7 @@ test("memory does not grow over ten million decisions", async () => {
   for (let index = 0; index < 10_000; index++) decide(index);
   const before = memoryBytes();
   let allowed = 0;
-  for (let index = 0; index < 10_000_000; index++) {
+  for (let index = 10_000; index < 10_010_000; index++) {
     if (decide(index) === 0) allowed += 1;
     if (index % 10_000 === 0) assert(calls.answer().headers.length > 0);
   }
