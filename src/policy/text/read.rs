@@ -81,11 +81,21 @@ impl serde::de::Error for ReadError {
     }
 }
 
+// Not by `Unexpected`'s own display, which brings along all that writes floating-point numbers.
 fn mismatch(found: Unexpected<'_>, expected: &str) -> ReadError {
-    match found {
-        Unexpected::Unit => ReadError::new(format!("is null, but must be {expected}")),
-        found => ReadError::new(format!("is {found}, but must be {expected}")),
-    }
+    let found = match found {
+        Unexpected::Unit => "null".to_owned(),
+        Unexpected::Bool(value) => format!("boolean `{value}`"),
+        Unexpected::Unsigned(value) => format!("integer `{value}`"),
+        Unexpected::Signed(value) => format!("integer `{value}`"),
+        Unexpected::Float(_) => "a floating-point number".to_owned(),
+        Unexpected::Str(value) => format!("string {value:?}"),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a table".to_owned(),
+        Unexpected::Other(what) => what.to_owned(),
+        _ => "something else".to_owned(),
+    };
+    ReadError::new(format!("is {found}, but must be {expected}"))
 }
 
 /// In the words of the text, not of Rust.
@@ -118,26 +128,73 @@ fn any_of(names: &[&str]) -> String {
     text
 }
 
+impl Node {
+    fn mismatch(&self, expected: &dyn Expected) -> ReadError {
+        let found = match &self.value {
+            Value::Integer(value) => match (u64::try_from(*value), i64::try_from(*value)) {
+                (Ok(value), _) => Unexpected::Unsigned(value),
+                (_, Ok(value)) => Unexpected::Signed(value),
+                _ => Unexpected::Other("a huge number"),
+            },
+            value => value.unexpected(),
+        };
+        mismatch(found, &describe(expected))
+    }
+}
+
+// What a policy has is asked for by its kind. `deserialize_any` would do for all of it, but then every type of a policy
+// would be compiled for every kind of value.
 impl<'de> Deserializer<'de> for &'de Node {
     type Error = ReadError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.value {
-            Value::Null => visitor.visit_unit(),
+            Value::Bool(_) => self.deserialize_bool(visitor),
+            Value::Integer(_) => self.deserialize_u64(visitor),
+            Value::Text(_) => self.deserialize_str(visitor),
+            Value::List(_) => self.deserialize_seq(visitor),
+            Value::Table(_) => self.deserialize_map(visitor),
+            _ => Err(self.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match &self.value {
             Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Integer(value) => match (u64::try_from(*value), i64::try_from(*value)) {
-                (Ok(value), _) => visitor.visit_u64(value),
-                (_, Ok(value)) => visitor.visit_i64(value),
-                _ => Err(ReadError::invalid_value(Unexpected::Other("a huge number"), &visitor)),
-            },
-            #[cfg(feature = "toml")]
-            Value::Time => Err(ReadError::invalid_type(self.value.unexpected(), &visitor)),
-            Value::Float(value) => visitor.visit_f64(*value),
+            _ => Err(self.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        let Value::Integer(value) = &self.value else { return Err(self.mismatch(&visitor)) };
+        let Ok(value) = u64::try_from(*value) else { return Err(self.mismatch(&visitor)) };
+        visitor.visit_u64(value)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match &self.value {
             Value::Text(value) => visitor.visit_borrowed_str(value),
+            _ => Err(self.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match &self.value {
             Value::List(items) => visitor.visit_seq(Items { items: items.iter().enumerate() }),
+            _ => Err(self.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match &self.value {
             Value::Table(entries) => {
                 visitor.visit_map(Entries { entries: entries.iter(), value: None })
             }
+            _ => Err(self.mismatch(&visitor)),
         }
     }
 
@@ -179,14 +236,14 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor: V,
     ) -> Result<V::Value, ReadError> {
         match &self.value {
-            Value::Table(_) => self.deserialize_any(visitor),
+            Value::Table(_) => self.deserialize_map(visitor),
             other => Err(mismatch(other.unexpected(), "a table")),
         }
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map identifier ignored_any
+        i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char bytes byte_buf unit unit_struct tuple
+        tuple_struct identifier ignored_any
     }
 }
 

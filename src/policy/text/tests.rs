@@ -114,7 +114,7 @@ fn json_errors_name_place_and_line_all_at_once() {
 }"#;
     let errors = shown(CompiledPolicy::from_json(text).unwrap_err());
     let starts = [
-        "line 4: limits.token.quota: is floating point `1000.0`, but must be a whole number",
+        "line 4: limits.token.quota: is a floating-point number, but must be a whole number",
         "line 9: scopes.\"a\\\"}{\"",
         "line 10: scopes.\"a\\\"}{\"[1]: route \"GET /a/\" has a path",
         "line 10: scopes.b: is null, but must be a list",
