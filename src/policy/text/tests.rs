@@ -279,6 +279,11 @@ proptest! {
         // The same errors without text, only without lines.
         let read = PolicyConfig::from_json(&text).map_err(|errors| errors.as_slice().len());
         let direct = PolicyConfig::from_json_value(&value).map_err(|errors| errors.as_slice().len());
+        // What is read is what serde reads, which says less of what is wrong.
+        if let Ok(config) = &read {
+            let derived: Option<PolicyConfig> = serde_json::from_value(value).ok();
+            prop_assert_eq!(Some(config), derived.as_ref());
+        }
         prop_assert_eq!(read, direct);
     }
 }
