@@ -10,6 +10,7 @@ mod authenticate;
 mod authorize;
 mod client_ip;
 mod command;
+mod crc32;
 mod decision;
 mod engine;
 mod evaluate;

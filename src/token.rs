@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use thiserror::Error;
 
+use crate::crc32::crc32;
 use crate::sha256::sha256;
 
 const PREFIX: &[u8] = b"tg_live_";
@@ -262,12 +263,12 @@ fn is_native(text: &[u8]) -> bool {
     let Some((prefix, random)) = body.split_last_chunk::<RANDOM_DIGITS>() else { return false };
     // No early exit: all bytes are tested at once in vector registers.
     let digits = random.iter().fold(true, |digits, byte| digits & byte.is_ascii_alphanumeric());
-    prefix == PREFIX && digits && decode(checksum_digits) == Some(crc32fast::hash(body))
+    prefix == PREFIX && digits && decode(checksum_digits) == Some(crc32(body))
 }
 
 /// CRC-32 (IEEE 802.3) in base62: most significant digit first, zeros in front.
 fn checksum(body: &[u8]) -> [u8; CHECKSUM_DIGITS] {
-    let mut rest = crc32fast::hash(body);
+    let mut rest = crc32(body);
     let mut digits = [0; CHECKSUM_DIGITS];
     for digit in digits.iter_mut().rev() {
         *digit = base62(rest % 62);

@@ -101,6 +101,17 @@ impl Problems {
         self
     }
 
+    /// Keeps the first `most`, and says so; whether there were no more.
+    #[cfg(any(feature = "toml", feature = "json"))]
+    pub(crate) fn cut_after(&mut self, most: usize) -> bool {
+        if self.own.len() <= most {
+            return true;
+        }
+        self.own.truncate(most);
+        self.add("", "there are more errors; correct these first");
+        false
+    }
+
     #[cfg(any(feature = "toml", feature = "json"))]
     pub(crate) fn is_empty(&self) -> bool {
         self.own.is_empty() && self.references.is_empty()

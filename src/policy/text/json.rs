@@ -1,6 +1,7 @@
 //! JSON text to the tree.
 
 use alloc::borrow::ToOwned;
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,10 +9,8 @@ use core::fmt;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::node::Step;
 use super::node::{Node, Value};
-use super::path_text;
-use crate::policy::error::Problems;
+use crate::policy::error::{Problems, element, place};
 
 /// The tree, or what is not JSON.
 pub(super) fn parse(text: &str) -> Result<Node, Problems> {
@@ -28,7 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Problems> {
     let mut lines = token_lines(text).into_iter();
     root.line = lines.next();
     set_lines(&mut root, &mut lines);
-    find_doubled(&root, &mut Vec::new(), &mut problems);
+    find_doubled(&root, "", &mut problems);
     if problems.is_empty() { Ok(root) } else { Err(problems) }
 }
 
@@ -99,25 +98,22 @@ fn set_lines(node: &mut Node, lines: &mut impl Iterator<Item = usize>) {
 }
 
 /// JSON leaves open which of two equal keys counts, so neither does.
-fn find_doubled(node: &Node, path: &mut Vec<Step>, problems: &mut Problems) {
+fn find_doubled(node: &Node, at: &str, problems: &mut Problems) {
     match &node.value {
         Value::Table(entries) => {
-            let mut seen = alloc::collections::BTreeSet::new();
+            let mut seen = BTreeSet::new();
             for (key, value) in entries {
-                path.push(Step::Key(key.clone()));
-                if !seen.insert(key) {
+                let at = place(at, key);
+                if !seen.insert(&**key) {
                     let message = "is there twice; remove one of the two";
-                    problems.add_at_line(path_text(path), value.line, message.to_owned());
+                    problems.add_at_line(at.clone(), value.line, message.to_owned());
                 }
-                find_doubled(value, path, problems);
-                path.pop();
+                find_doubled(value, &at, problems);
             }
         }
         Value::List(items) => {
             for (index, item) in items.iter().enumerate() {
-                path.push(Step::Index(index));
-                find_doubled(item, path, problems);
-                path.pop();
+                find_doubled(item, &element(at, index), problems);
             }
         }
         _ => {}
@@ -155,8 +151,8 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(Value::Integer(value.into()))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Float(value))
+    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
+        Ok(Value::Float)
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {

@@ -1,7 +1,7 @@
 //! Policies from text, with the line of every error.
 //!
-//! TOML and JSON become one tree that knows its lines, and one deserializer reads it. An entry that
-//! cannot be read is reported and taken out, and the rest is read again: so one bad entry hides no other.
+//! TOML and JSON become one tree that knows its lines, and a policy is read from that. An entry that
+//! cannot be read is reported and left out, and the rest is read all the same: so one bad entry hides no other.
 
 #[cfg(feature = "json")]
 mod json;
@@ -15,17 +15,15 @@ mod toml;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
-use alloc::vec::Vec;
-
-use serde::Deserialize;
 
 use crate::policy::compile;
 use crate::policy::compiled::CompiledPolicy;
 use crate::policy::config::PolicyConfig;
 use crate::policy::error::{PolicyErrors, Problems, element, place};
-use node::{Node, Step, Value};
+use node::{Node, Value};
+use read::Read;
 
-/// After so many errors the rest is not looked for: every error means reading once more.
+/// After so many errors the rest is not told.
 const MAX_ERRORS: usize = 100;
 
 /// What a text holds, as far as it could be read.
@@ -44,7 +42,7 @@ impl Document {
         let mut lines = BTreeMap::new();
         add_lines(&root, String::new(), &mut lines);
         let mut problems = Problems::default();
-        let config = read_all(root, &mut problems);
+        let config = read_all(&root, &mut problems);
         Document { config, problems, lines }
     }
 
@@ -67,38 +65,11 @@ impl Document {
 }
 
 /// Reads what can be read; `None` when that is not even a policy.
-fn read_all(mut root: Node, problems: &mut Problems) -> Option<PolicyConfig> {
-    let mut removed: Vec<Vec<Step>> = Vec::new();
-    for _ in 0..MAX_ERRORS {
-        let error = match PolicyConfig::deserialize(&root) {
-            Ok(config) => return Some(config),
-            Err(error) => error,
-        };
-        let path = error.path();
-        // A field is not missing for the reader if it was there and has been reported.
-        let consequence =
-            error.is_missing_field() && removed.iter().any(|gone| within(gone, &path));
-        if !consequence {
-            problems.add_at_line(path_text(&path), root.line_at(&path), error.into_message());
-        }
-        if !root.remove(&path) {
-            return None;
-        }
-        removed.push(path);
-    }
-    problems.add("", "there are more errors; correct these first");
-    None
-}
-
-fn within(path: &[Step], parent: &[Step]) -> bool {
-    path.len() > parent.len() && path.starts_with(parent)
-}
-
-fn path_text(path: &[Step]) -> String {
-    path.iter().fold(String::new(), |parent, step| match step {
-        Step::Key(key) => place(&parent, key),
-        Step::Index(index) => element(&parent, *index),
-    })
+fn read_all(root: &Node, problems: &mut Problems) -> Option<PolicyConfig> {
+    let mut config = PolicyConfig::blank();
+    let is_table = config.read(root, "", problems);
+    let is_whole = problems.cut_after(MAX_ERRORS);
+    (is_table && is_whole).then_some(config)
 }
 
 fn add_lines(node: &Node, at: String, lines: &mut BTreeMap<String, usize>) {

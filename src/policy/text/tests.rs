@@ -114,7 +114,7 @@ fn json_errors_name_place_and_line_all_at_once() {
 }"#;
     let errors = shown(CompiledPolicy::from_json(text).unwrap_err());
     let starts = [
-        "line 4: limits.token.quota: is floating point `1000.0`, but must be a whole number",
+        "line 4: limits.token.quota: is a floating-point number, but must be a whole number",
         "line 9: scopes.\"a\\\"}{\"",
         "line 10: scopes.\"a\\\"}{\"[1]: route \"GET /a/\" has a path",
         "line 10: scopes.b: is null, but must be a list",
@@ -279,6 +279,11 @@ proptest! {
         // The same errors without text, only without lines.
         let read = PolicyConfig::from_json(&text).map_err(|errors| errors.as_slice().len());
         let direct = PolicyConfig::from_json_value(&value).map_err(|errors| errors.as_slice().len());
+        // What is read is what serde reads, which says less of what is wrong.
+        if let Ok(config) = &read {
+            let derived: Option<PolicyConfig> = serde_json::from_value(value).ok();
+            prop_assert_eq!(Some(config), derived.as_ref());
+        }
         prop_assert_eq!(read, direct);
     }
 }

@@ -43,7 +43,7 @@ impl Lines {
             DeValue::Boolean(value) => Value::Bool(*value),
             DeValue::Integer(digits) => i128::from_str_radix(digits.as_str(), digits.radix())
                 .map_or(Value::Integer(i128::MAX), Value::Integer),
-            DeValue::Float(digits) => Value::Float(digits.as_str().parse().unwrap_or(f64::NAN)),
+            DeValue::Float(_) => Value::Float,
             DeValue::Datetime(_) => Value::Time,
             DeValue::Array(items) => Value::List(
                 items.iter().map(|item| self.node(item.span().start, item.get_ref())).collect(),
