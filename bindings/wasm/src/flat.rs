@@ -16,36 +16,36 @@ use crate::json::json_list;
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or_else(cut_short)?;
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], CutShort> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(CutShort)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or_else(cut_short)?;
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], CutShort> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(CutShort)?;
         self.0 = rest;
         Ok(*taken)
     }
 
-    fn u8(&mut self) -> Result<u8, Fault> {
+    fn u8(&mut self) -> Result<u8, CutShort> {
         self.array().map(|[byte]| byte)
     }
 
-    fn u16(&mut self) -> Result<u16, Fault> {
+    fn u16(&mut self) -> Result<u16, CutShort> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub(crate) fn u32(&mut self) -> Result<u32, Fault> {
+    pub(crate) fn u32(&mut self) -> Result<u32, CutShort> {
         self.array().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Result<u64, Fault> {
+    fn u64(&mut self) -> Result<u64, CutShort> {
         self.array().map(u64::from_le_bytes)
     }
 
-    pub(crate) fn len(&mut self) -> Result<usize, Fault> {
-        usize::try_from(self.u32()?).map_err(|_| cut_short())
+    pub(crate) fn len(&mut self) -> Result<usize, CutShort> {
+        usize::try_from(self.u32()?).map_err(|_| CutShort)
     }
 
     fn text(&mut self, len: usize, what: &str) -> Result<&'a str, Fault> {
@@ -58,8 +58,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn cut_short() -> Fault {
-    Fault::invalid("the bytes end before what their lengths say")
+/// The bytes end too early. Of no size, since it is checked at every step.
+pub(crate) struct CutShort;
+
+impl From<CutShort> for Fault {
+    fn from(_: CutShort) -> Self {
+        Fault::invalid("the bytes end before what their lengths say")
+    }
 }
 
 pub(crate) const LENGTHS: usize = 8; // of a header: its name's and its value's
@@ -72,14 +77,12 @@ struct FlatHeaders<'a> {
 
 impl<'a> FlatHeaders<'a> {
     /// Every header must be there as a whole: then none is lost later.
-    fn read(reader: &mut Reader<'a>, lengths: &'a [u8]) -> Result<Self, Fault> {
+    fn read(reader: &mut Reader<'a>, lengths: &'a [u8]) -> Result<Self, CutShort> {
         let mut total = 0_usize;
         for both in lengths.as_chunks::<LENGTHS>().0 {
             let (name, value) = split_lengths(both);
-            total = total
-                .checked_add(name)
-                .and_then(|sum| sum.checked_add(value))
-                .ok_or_else(cut_short)?;
+            total =
+                total.checked_add(name).and_then(|sum| sum.checked_add(value)).ok_or(CutShort)?;
         }
         Ok(FlatHeaders { lengths, bytes: reader.take(total)? })
     }
