@@ -10,7 +10,8 @@ import { DEFAULT_BURST, type BurstForm, type RequestForm } from "./model.js";
 
 type Guard = (problem: HTMLElement, act: () => Promise<void>) => Promise<void>;
 
-const HEIGHT = 220;
+const HEIGHT = 190;
+const HEIGHT_WITH_BARS = 260;
 const NARROWEST = 260;
 
 export class BurstPanel {
@@ -112,7 +113,7 @@ export class BurstPanel {
         { name: "denied", kind: "denied", values: pick("denied") },
       ],
     };
-    fill(box, draw(limits, width, HEIGHT));
+    fill(box, draw(limits, width, HEIGHT_WITH_BARS));
     const wallet: Chart = {
       ...common,
       title: `Wallet over time: ${result.posted} posted`,
@@ -124,6 +125,7 @@ export class BurstPanel {
       bars: [],
     };
     byId("wallet", HTMLElement).hidden = !result.hasWallet;
+    byId("stretch", HTMLElement).textContent = span(result.widthMs);
     byId("no-remaining", HTMLElement).hidden = result.limit !== undefined;
     fill(byId("wallet-chart", HTMLElement), draw(wallet, width, HEIGHT));
   }

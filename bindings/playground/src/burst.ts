@@ -13,14 +13,18 @@ export interface BurstSetup {
   startMs: number;
 }
 
-/** What happened in one stretch of time; amounts are as at its end. */
+/** What happened in one stretch of time. */
 export interface Bucket {
   endMs: number;
   allowed: number;
   denied: number;
+  /** As the last answer's headers said. */
   remaining: number | undefined;
+  /** At its end. */
   balance: number;
+  /** The most within it. */
   held: number;
+  /** The least within it. */
   available: number;
 }
 
@@ -130,7 +134,7 @@ class Simulation {
     for (let due = this.#due(); due !== undefined; due = this.#due()) {
       await this.#closeBuckets(due.atMs);
       if (due.client.ticket !== undefined) this.#finish(due.client, due.atMs);
-      else this.#send(due.client, due.atMs);
+      else await this.#send(due.client, due.atMs);
       events += 1;
       if (events % PAUSE_EVERY > 0) continue;
       progress(this.#result.sent);
@@ -165,7 +169,7 @@ class Simulation {
     return undefined;
   }
 
-  #send(client: Client, atMs: number): void {
+  async #send(client: Client, atMs: number): Promise<void> {
     const { request, burst, engine, startMs } = this.#setup;
     const key = request.key === "" ? "" : `${request.key}-${client.next}`;
     const cost = burst.cost.trim() === "" ? request.cost : burst.cost;
@@ -186,6 +190,7 @@ class Simulation {
     this.#bucket.allowed += 1;
     client.ticket = decision.ticket;
     client.freeMs = atMs + this.#plan.answerMs;
+    await this.#wallet(atMs);
   }
 
   #limits(headers: readonly (readonly [string, string])[]): void {
@@ -214,8 +219,8 @@ class Simulation {
       denied: 0,
       remaining: last?.remaining,
       balance: last?.balance ?? 0,
-      held: last?.held ?? 0,
-      available: last?.available ?? 0,
+      held: 0,
+      available: Number.POSITIVE_INFINITY,
     };
   }
 
@@ -232,8 +237,8 @@ class Simulation {
     if (this.#account === undefined) return;
     const view = await this.#admin.account(this.#account, this.#setup.startMs + atMs);
     this.#bucket.balance = Number(view.balance);
-    this.#bucket.held = Number(view.held);
-    this.#bucket.available = Number(view.available);
+    this.#bucket.held = Math.max(this.#bucket.held, Number(view.held));
+    this.#bucket.available = Math.min(this.#bucket.available, Number(view.available));
     this.#result.posted = view.posted;
   }
 }

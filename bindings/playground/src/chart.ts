@@ -19,7 +19,7 @@ export interface Bars {
 export interface Chart {
   title: string;
   lines: readonly Line[];
-  /** Stacked, on a scale of their own at the right. */
+  /** Stacked, in a part of their own below the lines. */
   bars: readonly Bars[];
   count: number;
   xMax: number;
@@ -31,6 +31,8 @@ const BOTTOM = 24;
 const LEFT = 46;
 const RIGHT = 76;
 const TEXT_GAP = 13;
+const BARS_HEIGHT = 64;
+const BARS_GAP = 20;
 
 /** A round number at or above the value, and steps up to it. */
 export function ticks(most: number, wanted = 4): number[] {
@@ -45,7 +47,8 @@ export function ticks(most: number, wanted = 4): number[] {
 
 export function draw(chart: Chart, width: number, height: number): SVGElement {
   const right = width - RIGHT;
-  const bottom = height - BOTTOM;
+  const end = height - BOTTOM;
+  const bottom = chart.bars.length > 0 ? end - BARS_HEIGHT - BARS_GAP : end;
   const all = chart.lines.flatMap(({ values }) => values.filter((v) => v !== undefined));
   const yTicks = ticks(Math.max(0, ...all));
   const yMost = yTicks.at(-1) ?? 1;
@@ -60,17 +63,18 @@ export function draw(chart: Chart, width: number, height: number): SVGElement {
     "aria-label": chart.title,
   });
   root.append(hatch());
-  for (const value of yTicks) {
-    root.append(svg("line", { class: "grid", x1: LEFT, x2: right, y1: y(value), y2: y(value) }));
-    const label = { class: "tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" };
+  const rule = (value: number, at: number): void => {
+    root.append(svg("line", { class: "grid", x1: LEFT, x2: right, y1: at, y2: at }));
+    const label = { class: "tick", x: LEFT - 6, y: at + 4, "text-anchor": "end" };
     root.append(svg("text", label, short(value)));
-  }
+  };
+  for (const value of yTicks) rule(value, y(value));
   for (const value of ticks(chart.xMax, width < 420 ? 3 : 6).filter((at) => at <= chart.xMax)) {
     const at = LEFT + ((right - LEFT) * value) / chart.xMax;
-    const label = { class: "tick", x: at, y: bottom + 16, "text-anchor": "middle" };
+    const label = { class: "tick", x: at, y: end + 16, "text-anchor": "middle" };
     root.append(svg("text", label, `${grouped(value)}${value === 0 ? "" : ` ${chart.unit}`}`));
   }
-  drawBars(root, chart, x, TOP, bottom);
+  drawBars(root, chart, x, end, rule);
   drawLines(root, chart, x, y, right, bottom);
   return root;
 }
@@ -81,20 +85,21 @@ function hatch(): SVGElement {
   return svg("defs", {}, svg("pattern", attrs, stroke));
 }
 
-/** Bars take the lower part; their tallest has its count written above. */
 function drawBars(
   root: SVGElement,
   chart: Chart,
   x: (index: number) => number,
-  top: number,
   bottom: number,
+  rule: (value: number, at: number) => void,
 ): void {
+  if (chart.bars.length === 0) return;
   const sums = Array.from({ length: chart.count }, (_, index) =>
     chart.bars.reduce((sum, { values }) => sum + (values[index] ?? 0), 0),
   );
-  const most = Math.max(0, ...sums);
-  if (most === 0) return;
-  const scale = ((bottom - top) * 0.45) / most;
+  const most = Math.max(1, ...sums);
+  const scale = BARS_HEIGHT / most;
+  rule(0, bottom);
+  rule(most, bottom - BARS_HEIGHT);
   for (let index = 0; index < chart.count; index += 1) {
     let base = bottom;
     for (const { kind, values } of chart.bars) {

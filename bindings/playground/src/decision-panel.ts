@@ -86,6 +86,7 @@ export class DecisionPanel {
       h("span", { class: "status" }, statusLine(status)),
       code !== undefined && h("code", {}, code),
       wouldBe && h("span", { class: "tag quiet" }, "nothing consumed"),
+      why(run),
     );
     const retryAt = decision.retryAtMs;
     const facts: [string, Child][] = [
@@ -113,6 +114,7 @@ export class DecisionPanel {
         const replays = step.result === "decided" && run.decision.verdict === "replay";
         const says = replays ? "replays" : word;
         const kind = replays ? "replay" : step.result;
+        const observed = h("span", { class: "observed" }, withDistance(step.observed, run.atMs));
         return h(
           "li",
           { class: `step ${kind}` },
@@ -121,10 +123,10 @@ export class DecisionPanel {
             "div",
             { class: "head" },
             h("strong", {}, step.check.replaceAll("_", " ")),
+            observed,
             h("span", { class: "result" }, says),
           ),
           h("div", { class: "rule" }, step.rule),
-          h("div", { class: "observed" }, withDistance(step.observed, run.atMs)),
           step.fix !== null &&
             h("div", { class: "fix" }, h("b", {}, "To pass: "), withDistance(step.fix, run.atMs)),
         );
@@ -157,6 +159,14 @@ export class DecisionPanel {
       ? "The request holds an idempotency key: a retry gets this response again."
       : "The request holds no idempotency key: no response is kept.";
   }
+}
+
+/** The check that decided, in one line. */
+function why(run: Run): HTMLElement | undefined {
+  const step = run.steps.find(({ result }) => result === "decided");
+  if (step === undefined || run.decision.verdict === "replay") return undefined;
+  const fix = step.fix === null ? "" : ` To pass: ${withDistance(step.fix, run.atMs)}.`;
+  return h("span", { class: "why" }, `${step.check.replaceAll("_", " ")}: ${step.observed}.${fix}`);
 }
 
 function shadows(run: Run): string | undefined {

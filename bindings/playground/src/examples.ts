@@ -18,19 +18,19 @@ export interface Example {
 const MESSAGES = `# An API that sends messages and is paid from a wallet.
 
 [tokens]
-format = "opaque"        # any text; "native" wants tg_live_… with a checksum
+format = "opaque"   # any text, as another system's
 
 [scopes]
 "sms:send" = ["POST /sms/send"]
 reports = ["GET /messages", "GET /messages/{id}"]
 
-[limits.token]           # 20 requests a minute for each token
+[limits.token]      # each token: 20 a minute
 per = "token"
 quota = 20
 window_ms = 60_000
 
 [routes."POST /sms/send"]
-idempotency = true       # a retry with the same key is answered, not sent again
+idempotency = true  # a retry sends nothing again
 price = 5
 `;
 
@@ -50,7 +50,6 @@ const send = {
   target: "/sms/send",
   token: "demo-send",
   peer: "198.51.100.7",
-  headers: "Content-Type: application/json",
   body: '{"to": "+41790000000", "text": "Hello"}',
 };
 
@@ -82,7 +81,7 @@ function preset(): Page {
   };
 }
 
-const WINDOWS = `# Three algorithms side by side: a request must pass all of its limits.
+const WINDOWS = `# A request must pass all of its limits.
 
 [tokens]
 format = "opaque"
@@ -90,19 +89,22 @@ format = "opaque"
 [scopes]
 search = ["GET /search"]
 
-[limits.burst]           # a bucket: 5 at once, then one every 500 ms
+# A bucket: 5 at once, then one every 500 ms.
+[limits.burst]
 per = "token"
 quota = 120
 window_ms = 60_000
 burst = 5
 
-[limits.minute]          # never more than 60 in any minute, wherever it begins
+# Never more than 60 in any minute, wherever it begins.
+[limits.minute]
 per = "account"
 quota = 60
 window_ms = 60_000
 algorithm = "sliding_window"
 
-[limits.address]         # 100 from one multiple of two minutes to the next
+# 100 from one multiple of two minutes to the next.
+[limits.address]
 per = "source_ip"
 quota = 100
 window_ms = 120_000
@@ -120,7 +122,8 @@ function windows(): Page {
   };
 }
 
-const SHADOW = `# New rules are watched before they are enforced: what they would deny is reported, and let through.
+const SHADOW = `# New rules are watched before they are enforced:
+# what they would deny is reported, and let through.
 
 [tokens]
 format = "opaque"

@@ -74,6 +74,21 @@ export function statusLine(status: number): string {
   return reason === undefined ? String(status) : `${status} ${reason}`;
 }
 
+/** JSON of an object with one member a line, which is how steps are read best. */
+export function toJsonLines(value: object): string {
+  const members = Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .map(([name, member]) => `  ${JSON.stringify(name)}: ${spaced(toJson(member))}`);
+  return members.length === 0 ? "{}" : `{\n${members.join(",\n")}\n}`;
+}
+
+/** Spaces after the commas and colons that are not within strings. */
+function spaced(json: string): string {
+  return json.replace(/"(?:[^"\\]|\\.)*"|[,:]/g, (part) => {
+    return part.startsWith('"') ? part : `${part} `;
+  });
+}
+
 const BIG = "\u0001big:";
 
 /** JSON with 64-bit integers as plain numbers. */

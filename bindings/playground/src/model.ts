@@ -88,9 +88,9 @@ export const EMPTY_REQUEST: RequestForm = {
 export const DEFAULT_BURST: BurstForm = {
   rate: "2",
   seconds: "60",
-  clients: "4",
+  clients: "8",
   cost: "",
-  answerMs: "400",
+  answerMs: "3000",
 };
 
 /** Longest text that a link or a draft may bring into one field. */

@@ -2,7 +2,7 @@
 
 import { Session } from "tollgate/scenario";
 import { announce, byId, fill, h } from "./dom.js";
-import { toJson } from "./format.js";
+import { toJsonLines } from "./format.js";
 import { FieldError } from "./parse.js";
 import { check, readScenarios, summary, type Scenario, type Step } from "./scenario-text.js";
 
@@ -209,7 +209,7 @@ function item({ step, reply, found }: Result, index: number): HTMLElement {
   return h("li", {}, details);
 }
 
-function block(title: string, value: unknown): HTMLElement {
-  const code = h("pre", { attrs: { tabindex: "0", "aria-label": title } }, toJson(value, 1));
+function block(title: string, value: Step): HTMLElement {
+  const code = h("pre", { attrs: { tabindex: "0", "aria-label": title } }, toJsonLines(value));
   return h("figure", {}, h("figcaption", {}, title), code);
 }
