@@ -98,7 +98,8 @@ export class BurstPanel {
     if (result === undefined) return;
     const box = byId("limit-chart", HTMLElement);
     const width = Math.max(NARROWEST, box.clientWidth);
-    const pick = <K extends keyof Bucket>(key: K) => result.buckets.map((bucket) => bucket[key]);
+    const pick = (key: keyof Bucket) => result.buckets.map((bucket) => Number(bucket[key] ?? 0));
+    const remaining = result.buckets.map((bucket) => bucket.remaining);
     const common = {
       count: result.buckets.length,
       xMax: (result.widthMs * result.buckets.length) / 1000,
@@ -107,7 +108,7 @@ export class BurstPanel {
     const limits: Chart = {
       ...common,
       title: `Limit over time: ${result.allowed} allowed, ${result.sent - result.allowed} denied`,
-      lines: [{ name: "remaining", kind: "remaining", values: pick("remaining") }],
+      lines: [{ name: "remaining", kind: "remaining", values: remaining }],
       bars: [
         { name: "allowed", kind: "allowed", values: pick("allowed") },
         { name: "denied", kind: "denied", values: pick("denied") },

@@ -21,11 +21,11 @@ export interface Bucket {
   /** As the last answer's headers said. */
   remaining: number | undefined;
   /** At its end. */
-  balance: number;
+  balance: bigint | undefined;
   /** The most within it. */
-  held: number;
+  held: bigint | undefined;
   /** The least within it. */
-  available: number;
+  available: bigint | undefined;
 }
 
 export interface Burst {
@@ -212,21 +212,15 @@ class Simulation {
   }
 
   #emptyBucket(endMs: number): Bucket {
-    const last = this.#result.buckets.at(-1);
-    return {
-      endMs,
-      allowed: 0,
-      denied: 0,
-      remaining: last?.remaining,
-      balance: last?.balance ?? 0,
-      held: 0,
-      available: Number.POSITIVE_INFINITY,
-    };
+    const remaining = this.#result.buckets.at(-1)?.remaining;
+    const money = { balance: undefined, held: undefined, available: undefined };
+    return { endMs, allowed: 0, denied: 0, remaining, ...money };
   }
 
   /** Ends the stretches that are over at this time. */
   async #closeBuckets(atMs: number): Promise<void> {
-    while (this.#bucket.endMs <= atMs && this.#bucket.endMs < this.#plan.lengthMs + this.#result.widthMs) {
+    const lastMs = this.#plan.lengthMs + this.#result.widthMs;
+    while (this.#bucket.endMs <= atMs && this.#bucket.endMs < lastMs) {
       await this.#wallet(this.#bucket.endMs);
       this.#result.buckets.push(this.#bucket);
       this.#bucket = this.#emptyBucket(this.#bucket.endMs + this.#result.widthMs);
@@ -236,9 +230,10 @@ class Simulation {
   async #wallet(atMs: number): Promise<void> {
     if (this.#account === undefined) return;
     const view = await this.#admin.account(this.#account, this.#setup.startMs + atMs);
-    this.#bucket.balance = Number(view.balance);
-    this.#bucket.held = Math.max(this.#bucket.held, Number(view.held));
-    this.#bucket.available = Math.min(this.#bucket.available, Number(view.available));
+    const { held = 0n, available = view.available } = this.#bucket;
+    this.#bucket.balance = view.balance;
+    this.#bucket.held = view.held > held ? view.held : held;
+    this.#bucket.available = view.available < available ? view.available : available;
     this.#result.posted = view.posted;
   }
 }

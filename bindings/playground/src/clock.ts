@@ -3,6 +3,7 @@
 import type { Desk } from "./desk.js";
 import { announce, byId, fill, h } from "./dom.js";
 import { dateTime } from "./format.js";
+import { closesByItself } from "./menu.js";
 import { whole } from "./parse.js";
 
 const MAX_MS = 8_640_000_000_000_000;
@@ -31,14 +32,7 @@ export function startClock(desk: Desk, guard: Guard): void {
   onSubmit("clock-advance", (typed) => advance(whole("Advance by", typed, 0, MAX_MS)));
   onSubmit("clock-set", (typed) => set(whole("Unix ms", typed, 0, MAX_MS)));
   const menu = byId("clock-menu", HTMLDetailsElement);
-  menu.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !menu.open) return;
-    menu.open = false;
-    menu.querySelector("summary")?.focus();
-  });
-  document.addEventListener("pointerdown", (event) => {
-    if (event.target instanceof Node && !menu.contains(event.target)) menu.open = false;
-  });
+  closesByItself(menu);
   menu.addEventListener("toggle", () => {
     if (menu.open) byId("clock-ms", HTMLInputElement).value = String(desk.clockMs);
   });

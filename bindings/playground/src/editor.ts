@@ -87,8 +87,8 @@ export class Editor {
           history(),
           bracketMatching(),
           indentUnit.of("  "),
-          // Tab is not bound: it leaves the editor, as it leaves any field.
-          keymap.of([...defaultKeymap, ...historyKeymap]),
+          // Tab is not bound: it leaves the editor, as it leaves any field. Ctrl+Enter is the page's.
+          keymap.of([{ key: "Mod-Enter", run: () => true }, ...defaultKeymap, ...historyKeymap]),
           this.#language.of(StreamLanguage.define(toml)),
           syntaxHighlighting(colours),
           theme,

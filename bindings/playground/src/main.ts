@@ -6,8 +6,9 @@ import { startClock } from "./clock.js";
 import { DecisionPanel } from "./decision-panel.js";
 import { Desk, explain, isExpected, type Run } from "./desk.js";
 import { announce, byId, button, copy, fill, h } from "./dom.js";
-import { EXAMPLES, FIRST } from "./examples.js";
+import { EXAMPLES, FIRST, type Example } from "./examples.js";
 import { toJson } from "./format.js";
+import { closesByItself } from "./menu.js";
 import { readPage, type Page } from "./model.js";
 import { PolicyPanel } from "./policy-panel.js";
 import { RequestPanel } from "./request-panel.js";
@@ -73,7 +74,7 @@ class App {
     });
     this.#scenario = new ScenarioPanel(edited, guard);
     this.#burst = new BurstPanel(desk, () => this.#request.form, edited, async (problem, act) => {
-      this.#policy.compile();
+      this.#policy.flush();
       await guard(problem, act);
     });
     startClock(desk, guard);
@@ -111,7 +112,7 @@ class App {
 
   async #act(kind: Run["kind"]): Promise<void> {
     await guard(byId("request-problem", HTMLElement), () => {
-      this.#policy.compile();
+      this.#policy.flush();
       const run = this.#desk.run(this.#request.form, kind);
       this.#show(run);
     });
@@ -149,19 +150,19 @@ class App {
   }
 
   #bindMenu(): void {
-    const examples = byId("examples", HTMLSelectElement);
-    const options = EXAMPLES.map(({ name }, at) => h("option", { attrs: { value: `${at}` } }, name));
-    examples.append(...options);
-    examples.addEventListener("change", () => {
-      const example = EXAMPLES[Number(examples.value)];
-      examples.value = "";
-      if (example === undefined) return;
+    const menu = byId("examples", HTMLDetailsElement);
+    closesByItself(menu);
+    const load = (example: Example): void => {
+      menu.open = false;
+      menu.querySelector("summary")?.focus();
       const before = structuredClone(this.page);
       void guard(byId("request-problem", HTMLElement), async () => {
         await this.load(example.page());
         this.notice(`Loaded the example “${example.name}”.`, before);
       });
-    });
+    };
+    const buttons = EXAMPLES.map((example) => button(example.name, () => load(example)));
+    byId("example-list", HTMLElement).append(...buttons);
     byId("start-over", HTMLButtonElement).addEventListener("click", () => {
       void guard(byId("state-problem", HTMLElement), async () => {
         const { accounts, tokens } = this.#desk;
@@ -169,7 +170,7 @@ class App {
         this.#request.mark(undefined);
         this.#decision.clear();
         byId("state-problem", HTMLElement).textContent = failed.join("; ");
-        announce("Balances, counters, keys and revocations are as at the beginning");
+        this.notice("Balances, counters, keys and revocations are as at the beginning.", undefined);
       });
     });
     byId("as-scenario", HTMLButtonElement).addEventListener("click", () => {

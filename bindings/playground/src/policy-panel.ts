@@ -42,9 +42,14 @@ export class PolicyPanel {
     this.#onEdit();
   }
 
-  /** Compiles now, if there is something that is not compiled yet. */
+  /** Compiles at once what was typed a moment ago. */
+  flush(): void {
+    if (this.#timer !== undefined) this.compile();
+  }
+
   compile(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     try {
       const errors = this.#desk.compile(this.text);
       this.#show(errors, errors.length === 0 ? this.#desk.lint() : []);

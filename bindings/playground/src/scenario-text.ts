@@ -70,8 +70,13 @@ function parseJson(text: string): unknown {
 /** What of the reply is not as the step expects. A step that expects nothing must not fail. */
 export function check(step: Step, reply: Step): string[] {
   const expect = step["expect"];
-  const own = isObject(expect) ? mismatches(expect, reply) : failure(reply);
-  return [...own, ...within(step, reply, isObject(expect))];
+  const own = expect === undefined ? failure(reply) : mismatches(asExpect(expect), reply);
+  return [...own, ...within(step, reply, expect !== undefined)];
+}
+
+function asExpect(value: unknown): object {
+  if (isObject(value)) return value;
+  throw new FieldError("an `expect` must be an object");
 }
 
 /** The steps of a `parallel` step, each by what it expects itself. */
@@ -82,7 +87,7 @@ function within(step: Step, reply: Step, hasExpect: boolean): string[] {
   return steps.flatMap((inner: unknown, index) => {
     const its: unknown = replies[index];
     if (!isObject(inner) || !isObject(its)) return [];
-    if (hasExpect && !("expect" in inner)) return [];
+    if (hasExpect && inner["expect"] === undefined) return [];
     return check(inner, its).map((what) => `replies[${index}].${what}`);
   });
 }

@@ -194,7 +194,7 @@ export class StatePanel {
       ...scopes.map((scope) =>
         button(scope, () => add(scope), {
           class: "chip",
-          attrs: { title: "Add or remove this scope", id: `scope-${scope}` },
+          attrs: { id: `scope-${scope}` },
         }),
       ),
     );

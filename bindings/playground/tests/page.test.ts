@@ -85,6 +85,16 @@ onPage("a broken policy names its place, and the last good one stays in force", 
   assert.equal(await opened.text("#policy-state"), "In force (TOML)");
 });
 
+onPage("Ctrl+Enter in the editor sends, and leaves the text alone", async (opened) => {
+  const { page } = opened;
+  await page.locator(".cm-content").click();
+  await page.keyboard.press("Control+End");
+  await page.keyboard.type("# typed");
+  await page.keyboard.press("Control+Enter");
+  assert.match(await opened.text("#verdict"), /Allow/);
+  assert.match(await page.locator(".cm-line").last().innerText(), /# typed$/);
+});
+
 onPage("JSON policies have their errors at their places too", async (opened) => {
   await opened.policy('{\n  "limits": {\n    "a": {"per": "token", "quota": 0, "window_ms": 1}\n  }\n}');
   assert.match(await opened.text("#problems"), /error\s+line 3\s+limits\.a\.quota/);
@@ -93,10 +103,7 @@ onPage("JSON policies have their errors at their places too", async (opened) => 
 });
 
 onPage("what is valid and probably not meant is a warning at its place", async (opened) => {
-  await opened.policy(`${POLICY}\n[scopes2]`.replace("[scopes2]", "").replace(
-    '"sms:send" = [',
-    'empty = []\n"sms:send" = [',
-  ));
+  await opened.policy(POLICY.replace('"sms:send" = [', 'empty = []\n"sms:send" = ['));
   assert.match(await opened.text("#policy-state"), /In force \(TOML, 1 warning\)/);
   assert.match(await opened.text("#problems"), /warning\s+line 4\s+scopes\.empty/);
 });
@@ -302,6 +309,19 @@ onPage("a burst lets through as many as the quota says", async (opened) => {
   assert.equal(await own.first().innerText(), "500");
 });
 
+test("an engine that cannot be loaded is told, and the page is not empty", async () => {
+  const opened = await bench.openWith(async (page) => {
+    await page.route("**/tollgate.wasm", (route) => route.fulfill({ status: 404, body: "" }));
+  });
+  try {
+    await opened.page.waitForSelector("#failure:not([hidden])");
+    assert.match(await opened.text("#failure"), /tollgate\.wasm could not be loaded \(404\)/);
+    assert.equal(await opened.page.locator("#loading").isVisible(), false);
+  } finally {
+    await opened.close();
+  }
+});
+
 onPage("a link carries the page, and warns of secrets", async (opened) => {
   const { page } = opened;
   await opened.policy(POLICY);
@@ -352,9 +372,10 @@ onPage("the draft is kept, unless its user says no", async (opened) => {
 
 onPage("every example compiles without a warning, and its first request is allowed", async (opened) => {
   const { page } = opened;
-  const count = await page.locator("#examples option").count();
-  for (let index = 0; index < count - 1; index += 1) {
-    await page.selectOption("#examples", String(index));
+  const examples = page.locator("#example-list button");
+  for (let index = 0; index < (await examples.count()); index += 1) {
+    await page.click("#examples summary");
+    await examples.nth(index).click();
     await page.waitForSelector("#notice:not([hidden])");
     const name = await opened.text("#notice span");
     assert.match(await opened.text("#policy-state"), /^In force \((TOML|JSON)\)$/, name);
@@ -365,7 +386,8 @@ onPage("every example compiles without a warning, and its first request is allow
 });
 
 onPage("shadow rules are marked", async (opened) => {
-  await opened.page.selectOption("#examples", { label: "Shadow rules behind a proxy" });
+  await opened.page.click("#examples summary");
+  await opened.page.click("text=Shadow rules behind a proxy");
   for (let sent = 0; sent < 3; sent += 1) assert.match(await opened.send(), /Allow/);
   const facts = await opened.text("#facts");
   assert.match(facts, /would deny: limit tighter, spend caps, networks/);

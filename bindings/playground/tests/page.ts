@@ -44,6 +44,17 @@ export class Bench {
   }
 
   async open(screen: Screen = DESKTOP, fragment = ""): Promise<Opened> {
+    const opened = await this.openWith(() => Promise.resolve(), screen, fragment);
+    await opened.page.waitForSelector("#app:not([hidden])");
+    return opened;
+  }
+
+  /** Prepares the page before it loads, and does not wait for the engine. */
+  async openWith(
+    prepare: (page: Page) => Promise<void>,
+    screen: Screen = DESKTOP,
+    fragment = "",
+  ): Promise<Opened> {
     const { width, height, scheme } = screen;
     const context = await this.#browser.newContext({
       viewport: { width, height },
@@ -52,8 +63,8 @@ export class Bench {
     });
     context.setDefaultTimeout(10_000);
     const opened = new Opened(context, await context.newPage(), this.#server.url);
+    await prepare(opened.page);
     await opened.page.goto(`${this.#server.url}${fragment}`);
-    await opened.page.waitForSelector("#app:not([hidden])");
     return opened;
   }
 }
