@@ -11,10 +11,13 @@ import {
   type AccountView,
   type Decision,
   type Outcome,
+  type PolicyProblem,
   type TraceStep,
 } from "tollgate";
+import { isJson } from "./locate.js";
 import type { AccountForm, RequestForm, TokenForm } from "./model.js";
 import * as parse from "./parse.js";
+import { TextError, toPolicyJson } from "./policy-text.js";
 
 export interface Problem {
   place: string;
@@ -98,11 +101,17 @@ export class Desk {
   compile(text: string): Problem[] {
     const isFirst = this.#engine === undefined;
     try {
-      if (this.#engine === undefined) this.#engine = new Engine(text);
-      else this.#engine.reload(text);
+      const json = toPolicyJson(text);
+      if (this.#engine === undefined) this.#engine = new Engine(json);
+      else this.#engine.reload(json);
     } catch (error) {
-      if (error instanceof PolicyError) return error.errors.map(problem);
-      throw error;
+      if (error instanceof TextError) {
+        return [{ place: "", message: error.message, line: error.line }];
+      }
+      if (!(error instanceof PolicyError)) throw error;
+      // Lines are those of the JSON, which are the text's own only if that is what it is.
+      const lines = isJson(text);
+      return error.errors.map((found) => problem(found, lines));
     }
     if (isFirst && this.accounts.length > 0) void this.startOver(this.accounts, this.tokens);
     if (this.policyText !== text) this.#steps.push({ op: "reload", policy: this.engine.policy });
@@ -112,7 +121,8 @@ export class Desk {
   }
 
   lint(): Problem[] {
-    return this.#engine === undefined ? [] : this.#engine.lint().map(problem);
+    const found = this.#engine?.lint() ?? [];
+    return found.map((warning) => problem(warning, false));
   }
 
   /** Forgets all state, and sets up these accounts and tokens. Gives what could not be set up. */
@@ -229,8 +239,8 @@ function put<T>(rows: T[], row: T, same: (row: T) => boolean): void {
   else rows[at] = row;
 }
 
-function problem(found: { place: string; message: string; line?: unknown }): Problem {
-  const line = typeof found.line === "number" ? found.line : undefined;
+function problem(found: PolicyProblem, hasLines: boolean): Problem {
+  const line = hasLines ? (found.line ?? undefined) : undefined;
   return { place: found.place, message: found.message, line };
 }
 

@@ -102,11 +102,14 @@ interface Key {
 
 function inToml(text: string, segments: readonly Segment[]): Range | undefined {
   let best: Key | undefined;
-  for (const key of tomlKeys(text)) {
+  const keys = tomlKeys(text);
+  for (const key of keys) {
     const isAround = key.path.every((part, at) => part === segments[at]);
     if (isAround && key.path.length > (best?.path.length ?? 0)) best = key;
   }
-  if (best === undefined) return undefined;
+  // `limits` itself is nowhere when there is only `[limits.token]`.
+  const below = ({ path }: Key) => segments.every((part, at) => part === path[at]);
+  if (best === undefined) return segments.length > 0 ? keys.find(below)?.mark : undefined;
   return withinValue(text, best, segments.slice(best.path.length)) ?? best.mark;
 }
 
@@ -146,7 +149,11 @@ function splitKeys(name: string): Segment[] {
 
 /** Inline tables and lists: the key by its name, the element by its count. */
 function withinValue(text: string, key: Key, rest: readonly Segment[]): Range | undefined {
-  const value = text.slice(key.value.from, key.value.to);
+  const value = text
+    .slice(key.value.from, key.value.to)
+    .replace(/"(?:[^"\\]|\\.)*"|'[^']*'|#[^\n]*/g, (part) => {
+      return part.startsWith("#") ? " ".repeat(part.length) : part;
+    });
   let at = 0;
   let found: Range | undefined;
   for (const segment of rest) {
