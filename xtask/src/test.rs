@@ -94,8 +94,14 @@ fn installed() -> Result<(), Failure> {
     fuzz::briefly()
 }
 
-const STORES: &[&str] =
-    &["tollgate-conformance", "tollgate-kv", "tollgate-lmdb", "tollgate-redis", "tollgate-region"];
+const STORES: &[&str] = &[
+    "tollgate-conformance",
+    "tollgate-kv",
+    "tollgate-lmdb",
+    "tollgate-objects",
+    "tollgate-redis",
+    "tollgate-region",
+];
 
 fn stores() -> Result<(), Failure> {
     backends::for_stores()?;
