@@ -44,7 +44,8 @@ export interface Burst {
 }
 
 const MAX_REQUESTS = 20_000;
-const BUCKETS = 60;
+const MAX_BUCKETS = 60;
+const WIDTHS_MS = [20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000];
 const PAUSE_EVERY = 500;
 
 interface Client {
@@ -94,6 +95,8 @@ class Simulation {
   #admin: Admin;
   #account: string | undefined;
   #clients: Client[];
+  /** When the last stretch ends. */
+  #endMs: number;
   #bucket: Bucket;
   #result: Burst;
 
@@ -107,7 +110,9 @@ class Simulation {
     this.#clients = Array.from({ length: plans.clients }, (_, index) => {
       return { index, next: index, freeMs: 0, ticket: undefined };
     });
-    const widthMs = Math.max(1, Math.ceil(plans.lengthMs / BUCKETS));
+    const least = plans.lengthMs / MAX_BUCKETS;
+    const widthMs = WIDTHS_MS.find((width) => width >= least) ?? Math.ceil(least);
+    this.#endMs = Math.ceil(plans.lengthMs / widthMs) * widthMs;
     this.#result = {
       buckets: [],
       widthMs,
@@ -140,8 +145,8 @@ class Simulation {
       progress(this.#result.sent);
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
-    await this.#closeBuckets(this.#plan.lengthMs);
-    await this.#wallet(this.#plan.lengthMs + this.#plan.answerMs);
+    await this.#closeBuckets(this.#endMs);
+    await this.#wallet(this.#endMs + this.#plan.answerMs);
     return this.#result;
   }
 
@@ -219,8 +224,7 @@ class Simulation {
 
   /** Ends the stretches that are over at this time. */
   async #closeBuckets(atMs: number): Promise<void> {
-    const lastMs = this.#plan.lengthMs + this.#result.widthMs;
-    while (this.#bucket.endMs <= atMs && this.#bucket.endMs < lastMs) {
+    while (this.#bucket.endMs <= Math.min(atMs, this.#endMs)) {
       await this.#wallet(this.#bucket.endMs);
       this.#result.buckets.push(this.#bucket);
       this.#bucket = this.#emptyBucket(this.#bucket.endMs + this.#result.widthMs);

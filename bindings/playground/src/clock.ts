@@ -6,21 +6,25 @@ import { dateTime } from "./format.js";
 import { closesByItself } from "./menu.js";
 import { whole } from "./parse.js";
 
-const MAX_MS = 8_640_000_000_000_000;
+/** The latest time that the engine takes. */
+const MAX_MS = 2 ** 44 - 1;
 
-type Guard = (problem: HTMLElement, act: () => void) => Promise<void>;
+type Guard = (problem: HTMLElement, act: () => Promise<void> | void) => Promise<void>;
 
 export function startClock(desk: Desk, guard: Guard): void {
+  const problem = byId("clock-problem", HTMLElement);
   const set = (ms: number): void => {
-    desk.setClock(ms);
-    announce(`The clock is at ${dateTime(ms)}`);
+    void guard(problem, async () => {
+      const ended = await desk.setClock(ms);
+      const also = ended > 0n ? `; ${ended} records have come to their end` : "";
+      announce(`The clock is at ${dateTime(ms)}${also}`);
+    });
   };
   const advance = (ms: number): void => set(Math.min(desk.clockMs + ms, MAX_MS));
   for (const each of document.querySelectorAll<HTMLButtonElement>("[data-advance]")) {
     each.addEventListener("click", () => advance(Number(each.dataset["advance"])));
   }
   byId("clock-now", HTMLButtonElement).addEventListener("click", () => set(Date.now()));
-  const problem = byId("clock-problem", HTMLElement);
   const onSubmit = (id: string, act: (typed: string) => void): void => {
     const form = byId(id, HTMLFormElement);
     form.addEventListener("submit", (event) => {

@@ -197,9 +197,13 @@ export class Desk {
     return this.#admin.account(account, this.clockMs);
   }
 
-  setClock(ms: number): void {
+  /** Moves the clock, and ends what has become due, as a host's background sweep does. */
+  async setClock(ms: number): Promise<bigint> {
     this.clockMs = ms;
+    const ended = this.hasPolicy ? await this.#admin.expire(ms) : 0n;
+    if (ended > 0n) this.#steps.push({ op: "expire", now_ms: ms });
     this.#changed();
+    return ended;
   }
 
   /** Explains the request, and sends it unless it is only to be explained. */

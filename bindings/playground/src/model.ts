@@ -96,7 +96,7 @@ export const DEFAULT_BURST: BurstForm = {
 /** Longest text that a link or a draft may bring into one field. */
 const MAX_TEXT = 2_000_000;
 const MAX_ROWS = 200;
-const MAX_CLOCK_MS = 8_640_000_000_000_000; // the last instant of a Date
+const MAX_CLOCK_MS = 2 ** 44 - 1; // the latest time that the engine takes
 
 /** Reads a page from JSON of unknown origin. What is missing or of a wrong type is as in `base`. */
 export function readPage(value: unknown, base: Page): Page {

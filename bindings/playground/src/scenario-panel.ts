@@ -4,7 +4,7 @@ import { Session } from "tollgate/scenario";
 import { announce, byId, fill, h } from "./dom.js";
 import { toJsonLines } from "./format.js";
 import { FieldError } from "./parse.js";
-import { check, readScenarios, summary, type Scenario, type Step } from "./scenario-text.js";
+import { differences, readScenarios, summary, type Scenario, type Step } from "./scenario-text.js";
 
 interface Result {
   step: Step;
@@ -115,9 +115,9 @@ export class ScenarioPanel {
     }
     const step = scenario?.steps[progress.next];
     if (scenario === undefined || step === undefined) return false;
-    const reply = (await progress.session.step(step)) as Step;
+    const reply = await progress.session.step(step);
     const results = (progress.results[progress.at] ??= []);
-    results.push({ step, reply, found: check(step, reply) });
+    results.push({ step, reply, found: differences(step, reply) });
     progress.next += 1;
     if (progress.next < scenario.steps.length) return true;
     progress.at += 1;

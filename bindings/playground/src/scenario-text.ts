@@ -1,16 +1,17 @@
 // Scenarios from text: lines of JSON, a list of steps, or a file of vectors.
 
-import { mismatches } from "tollgate/scenario";
+import { check } from "tollgate/scenario";
+import { toJson } from "./format.js";
 import { FieldError } from "./parse.js";
 
-export type Step = Readonly<Record<string, unknown>>;
+export type Step = Record<string, unknown>;
 
 export interface Scenario {
   name: string;
   steps: readonly Step[];
 }
 
-/** Reads the text. Whole numbers that a double cannot hold become bigints. */
+/** Reads the text. */
 export function readScenarios(text: string): Scenario[] {
   const trimmed = text.trim();
   if (trimmed === "") throw new FieldError("Write a step, one a line, or open a file");
@@ -53,52 +54,22 @@ function asStep(value: unknown, index: number): Step {
   throw new FieldError(`step ${index + 1} is no JSON object`);
 }
 
-const BIG = "\u0001big:";
-
+/** Numbers that JavaScript would round become texts of their digits, as the package takes them. */
 function parseJson(text: string): unknown {
   // Strings are matched whole, so that a number within one stays as it is.
-  const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g, (token) => {
-    const isBig = !token.startsWith('"') && !Number.isSafeInteger(Number(token));
-    return isBig ? `"\\u0001big:${token}"` : token;
+  const exact = text.replace(/"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])/g, (token) => {
+    const isRounded = !token.startsWith('"') && !Number.isSafeInteger(Number(token));
+    return isRounded ? `"${token}"` : token;
   });
-  return JSON.parse(marked, (_, value: unknown) => {
-    const isBig = typeof value === "string" && value.startsWith(BIG);
-    return isBig ? BigInt(value.slice(BIG.length)) : value;
+  return JSON.parse(exact) as unknown;
+}
+
+/** What of the reply is not as the step expects, in words. */
+export function differences(step: Step, reply: Step): string[] {
+  return check(step, reply).map(({ place, expected, actual }) => {
+    const got = actual === undefined ? "nothing" : toJson(actual);
+    return `${place === "" ? "the reply" : place}: expected ${expected}, got ${got}`;
   });
-}
-
-/** What of the reply is not as the step expects. A step that expects nothing must not fail. */
-export function check(step: Step, reply: Step): string[] {
-  const expect = step["expect"];
-  const own = expect === undefined ? failure(reply) : mismatches(asExpect(expect), reply);
-  return [...own, ...within(step, reply, expect !== undefined)];
-}
-
-function asExpect(value: unknown): object {
-  if (isObject(value)) return value;
-  throw new FieldError("an `expect` must be an object");
-}
-
-/** The steps of a `parallel` step, each by what it expects itself. */
-function within(step: Step, reply: Step, hasExpect: boolean): string[] {
-  const { op, steps } = step;
-  const replies = reply["replies"];
-  if (op !== "parallel" || !Array.isArray(steps) || !Array.isArray(replies)) return [];
-  return steps.flatMap((inner: unknown, index) => {
-    const its: unknown = replies[index];
-    if (!isObject(inner) || !isObject(its)) return [];
-    if (hasExpect && inner["expect"] === undefined) return [];
-    return check(inner, its).map((what) => `replies[${index}].${what}`);
-  });
-}
-
-function failure(reply: Step): string[] {
-  const error = reply["error"];
-  return error === undefined ? [] : [`error: expected none, got ${JSON.stringify(error)}`];
-}
-
-function isObject(value: unknown): value is Step {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** A few words on a step. */

@@ -6,7 +6,7 @@ import { byId, button, fill, h, type Child } from "./dom.js";
 import { readFields, writeFields } from "./fields.js";
 import { grouped } from "./format.js";
 import { EMPTY_ACCOUNT, EMPTY_TOKEN, type AccountForm, type TokenForm } from "./model.js";
-import { list } from "./parse.js";
+import { FieldError, list } from "./parse.js";
 
 export interface StateHooks {
   /** Runs something that may fail, and shows the failure there. */
@@ -119,7 +119,8 @@ export class StatePanel {
       return [balance, held, available, posted, reservations].map((amount) =>
         h("td", { class: amount === 0n ? "num zero" : "num" }, grouped(amount)),
       );
-    } catch {
+    } catch (error) {
+      if (!(error instanceof FieldError)) throw error;
       // There is no policy yet, and so no engine: the account is set up when there is one.
       return [h("td", { class: "none", attrs: { colspan: "5" } }, "waits for a policy")];
     }

@@ -112,7 +112,12 @@ export class Opened {
   async policy(text: string): Promise<void> {
     await this.page.locator(".cm-content").click();
     await this.page.keyboard.press("Control+a");
-    await this.page.keyboard.insertText(text);
+    await this.page.locator(".cm-content").evaluate((element, pasted) => {
+      const clipboardData = new DataTransfer();
+      clipboardData.setData("text/plain", pasted);
+      const options = { clipboardData, bubbles: true, cancelable: true };
+      element.dispatchEvent(new ClipboardEvent("paste", options));
+    }, text);
     await this.page.waitForTimeout(400);
   }
 }
