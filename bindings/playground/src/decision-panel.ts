@@ -44,7 +44,9 @@ export class DecisionPanel {
       const run = this.#run;
       if (run === undefined) return;
       void guard(byId("finish-problem", HTMLElement), () => {
-        this.#desk.finish(run, readFields(this.#finishForm, EMPTY_FINISH));
+        const form = readFields(this.#finishForm, EMPTY_FINISH);
+        const holdsKey = run.decision.ticket?.holdsKey === true;
+        this.#desk.finish(run, { ...form, withResponse: form.withResponse && holdsKey });
         this.#drawFinish(run);
         announce(endingText(run));
       });
@@ -153,11 +155,10 @@ export class DecisionPanel {
     const amount = byId("finish-amount", HTMLInputElement);
     amount.placeholder = reserved === undefined ? "" : `${reserved}`;
     byId("finish-amount-field", HTMLElement).hidden = kind !== "settle";
-    byId("finish-with", HTMLElement).hidden = kind === "unknown";
-    byId("finish-response", HTMLElement).hidden = kind === "unknown" || !withResponse;
-    byId("finish-key", HTMLElement).textContent = holdsKey
-      ? "The request holds an idempotency key: a retry gets this response again."
-      : "The request holds no idempotency key: no response is kept.";
+    const keepsResponse = holdsKey && kind !== "unknown";
+    byId("finish-with", HTMLElement).hidden = !keepsResponse;
+    byId("finish-response", HTMLElement).hidden = !keepsResponse || !withResponse;
+    byId("finish-key", HTMLElement).hidden = holdsKey;
   }
 }
 
@@ -181,7 +182,9 @@ function summary(run: Run): string {
   const { verdict, status, code } = run.decision;
   const failed = run.steps.find((step) => step.result === "decided");
   const fix = failed?.fix == null ? "" : ` To pass: ${withDistance(failed.fix, run.atMs)}.`;
-  return `${WORDS[verdict]}, ${statusLine(status)}${code === undefined ? "" : `, ${code}`}.${fix}`;
+  const says = code === undefined ? "" : `, ${code}`;
+  // With its number, because a text that stays the same is not read out again.
+  return `${WORDS[verdict]}, ${statusLine(status)}${says}.${fix} Request ${run.number}.`;
 }
 
 function endingText(run: Run): string {

@@ -180,6 +180,7 @@ class App {
       byId("scenario-run", HTMLButtonElement).focus();
       this.#edited();
     });
+    this.#keepsDraft.checked = share.wantsDraft();
     this.#keepsDraft.addEventListener("change", () => {
       if (this.#keepsDraft.checked) this.#keep();
       else share.forgetDraft();

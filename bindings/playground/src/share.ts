@@ -58,10 +58,22 @@ export function keepDraft(value: unknown): boolean {
   }
 }
 
+const NONE_WANTED = "off";
+
+/** Removes the draft, and keeps no more than that none is wanted. */
 export function forgetDraft(): void {
   try {
-    localStorage.removeItem(DRAFT);
+    localStorage.setItem(DRAFT, NONE_WANTED);
   } catch {
     // Then there is none.
+  }
+}
+
+/** Whether drafts are to be kept, which they are unless their user said no. */
+export function wantsDraft(): boolean {
+  try {
+    return localStorage.getItem(DRAFT) !== NONE_WANTED;
+  } catch {
+    return false;
   }
 }

@@ -175,8 +175,10 @@ onPage("void gives the money back, unknown holds it until the lease ends", async
   await page.click("#finish-form .primary");
   assert.match(await opened.text("#finish-state"), /^Void/);
   assert.deepEqual(await money.allInnerTexts(), ["500", "0", "500", "0", "0"]);
-  await page.click("#new-key");
+  await page.fill("#key", "");
   await opened.send();
+  assert.match(await opened.text("#finish"), /holds no idempotency key/);
+  assert.equal(await page.locator("#finish-response").isVisible(), false);
   await page.check("[name=kind][value=unknown]");
   await page.click("#finish-form .primary");
   assert.match(await opened.text("#finish-state"), /^Unknown/);
@@ -421,6 +423,7 @@ onPage("the draft is kept, unless its user says no", async (opened) => {
   await page.waitForTimeout(800);
   await reload();
   assert.equal(await page.inputValue("#key"), "order-1001");
+  assert.equal(await page.isChecked("#keep-draft"), false);
 });
 
 onPage("every example compiles, and its first request is allowed", async (opened) => {
