@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use tollgate::{
     AccountId, AccountRef, Amount, Answer, Body, Decision, Engine, Finish, Headers, Request,
-    ReservationId, StoredResponse, Ticket, Verdict,
+    ReservationId, Single, StoredResponse, Ticket, Verdict,
 };
 
 use tollgate_objects::{Call, Lost, Reply};
@@ -107,6 +107,20 @@ impl Headers for FlatHeaders<'_> {
     fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
         let named = |(key, _): &(&[u8], &[u8])| key.eq_ignore_ascii_case(name.as_bytes());
         self.iter().filter(named).nth(nth).map(|(_, value)| value)
+    }
+
+    fn single(&self, name: &str) -> Single<'_> {
+        // One pass: this is asked of every request.
+        let mut found = Single::None;
+        for (key, value) in self.iter() {
+            if key.eq_ignore_ascii_case(name.as_bytes()) {
+                if found != Single::None {
+                    return Single::Repeated;
+                }
+                found = Single::One(value);
+            }
+        }
+        found
     }
 }
 

@@ -21,8 +21,8 @@ pub struct Call {
     pub object: String,
     /// What it is to [`perform`](crate::Object::perform).
     pub message: Vec<u8>,
-    /// Whether it may be sent again as it is, at once, where its answer was lost: the second time changes
-    /// nothing.
+    /// Whether it may be sent again as it is, at once, where its answer was lost: performing it twice comes
+    /// to the same as once.
     pub repeatable: bool,
 }
 

@@ -16,6 +16,8 @@ mod over;
 mod register;
 mod spanning;
 mod store;
+#[cfg(test)]
+mod tests;
 mod token;
 mod wire;
 

@@ -166,8 +166,8 @@ pub(crate) struct Taken {
 }
 
 impl Message<'_> {
-    /// Whether it may be performed twice where nobody knows whether it was performed once: the second time
-    /// changes nothing, and is answered alike.
+    /// Whether it may be performed twice where nobody knows whether it was performed once: that comes to the
+    /// same. (`Expire` then tells only what the second time ended.)
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
             Message::Take { .. }

@@ -70,10 +70,14 @@ async fn page(
     at_most: usize,
 ) -> Result<Vec<(AccountId, bool)>, StoreError> {
     let at_most = u32::try_from(at_most).unwrap_or(u32::MAX);
-    match io.ask(name::ACCOUNTS.into(), &Message::Names { after, at_most }).await? {
-        Answer::Names(names) => Ok(names),
-        other => Err(other.unexpected()),
-    }
+    let message = Message::Names { after: after.clone(), at_most };
+    let names = match io.ask(name::ACCOUNTS.into(), &message).await? {
+        Answer::Names(names) => names,
+        other => return Err(other.unexpected()),
+    };
+    // Else asking for the next ones would never end.
+    let all = after.iter().chain(names.iter().map(|(name, _)| name));
+    if all.is_sorted_by(|one, next| one < next) { Ok(names) } else { Err(StoreError::WrongOutcome) }
 }
 
 /// The names of accounts that are there.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use tollgate::{AccountId, AccountRef, Command, MAX_NOW_MS, Outcome, Refusal, Settle, StoreError};
+use tollgate::{
+    AccountId, AccountRef, Administration, Command, MAX_NOW_MS, Outcome, Refusal, Settle,
+    StoreError,
+};
 
 use crate::administer::administer;
 use crate::admit::admit;
@@ -58,7 +61,10 @@ impl ObjectsStore {
     /// Starts a command at `now_ms`, which is the time for all objects that take part in it.
     #[must_use]
     pub fn start<'a>(&'a self, command: &'a Command<'a>, now_ms: u64) -> Exchange<'a> {
-        Exchange::start(now_ms, |io| self.perform(io, command, now_ms))
+        Exchange::start(now_ms, |io| async move {
+            let outcome = self.perform(io, command, now_ms).await?;
+            if belongs(command, &outcome) { Ok(outcome) } else { Err(StoreError::WrongOutcome) }
+        })
     }
 
     async fn perform(
@@ -83,6 +89,28 @@ impl ObjectsStore {
             Command::Administer(administration) => administer(self, &io, administration).await,
             _ => Err(unknown_command()),
         }
+    }
+}
+
+/// Whether an outcome is one of a command: an object may answer anything.
+fn belongs(command: &Command<'_>, outcome: &Outcome) -> bool {
+    let administration = match (command, outcome) {
+        (_, Outcome::Refused(_)) => return true,
+        (Command::Lookup(_), outcome) => return matches!(outcome, Outcome::LookedUp(_)),
+        (Command::Admit(_), outcome) => return matches!(outcome, Outcome::Admission(_)),
+        (Command::Settle(_), outcome) => return matches!(outcome, Outcome::Settled(_)),
+        (Command::Administer(administration), _) => administration,
+        _ => return false,
+    };
+    match administration {
+        Administration::Resolve { .. } => matches!(outcome, Outcome::Settled(_)),
+        Administration::Inspect { .. } => matches!(outcome, Outcome::Account(_)),
+        Administration::ListAccounts { .. } => matches!(outcome, Outcome::Accounts(_)),
+        Administration::ListTokens { .. } => matches!(outcome, Outcome::Tokens(_)),
+        Administration::ListReservations { .. } => matches!(outcome, Outcome::Reservations(_)),
+        Administration::NameAccount { .. } => matches!(outcome, Outcome::Name(_)),
+        Administration::Expire => matches!(outcome, Outcome::Expired(_)),
+        _ => matches!(outcome, Outcome::Done),
     }
 }
 

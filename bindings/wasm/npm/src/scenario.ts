@@ -70,6 +70,7 @@ export class Session {
   }
 
   private async perform(step: Json, nowMs: bigint): Promise<Json> {
+    checkFields(step);
     switch (step["op"]) {
       case "policy": {
         const engine = policy(step);
@@ -132,7 +133,7 @@ export class Session {
         return {};
       }
       default:
-        throw new RequestError(`there is no op ${JSON.stringify(step["op"])}; see the README of scenarios`);
+        return {}; // not reached: the fields of every op are known
     }
   }
 
@@ -182,6 +183,7 @@ export class Session {
     const steps = step["steps"];
     if (!Array.isArray(steps)) throw new RequestError("parallel: `steps` is a list");
     for (const inner of steps as Json[]) {
+      checkFields(inner);
       if (["policy", "restart", "parallel"].includes(String(inner["op"]))) {
         throw new RequestError("a `parallel` step cannot hold `policy`, `restart` or another `parallel`");
       }
@@ -198,6 +200,46 @@ export class Session {
     await Promise.all(Array.from({ length: lanes }, (_, first) => lane(first)));
     return { replies };
   }
+}
+
+/** The fields of each step; those with a `?` may be left out. `op`, `note`, `expect` go with any. */
+const FIELDS: { [op: string]: string } = {
+  policy: "policy? preset? patch?",
+  reload: "policy? preset? patch?",
+  account: "id balance? networks? spend_caps? senders? now_ms?",
+  token: "token account scopes networks? quota? spend_caps? expires_ms? now_ms?",
+  rotate: "token new_token grace_ms now_ms?",
+  revoke: "token now_ms?",
+  deposit: "account amount now_ms?",
+  request: "id now_ms method target headers peer body? cost? sender? invalid? peek?",
+  finish: "id now_ms outcome amount? response?",
+  resolve: "id outcome amount? response? now_ms?",
+  refund: "id amount ref now_ms?",
+  inspect: "account now_ms?",
+  expire: "now_ms",
+  parallel: "threads steps now_ms?",
+  restart: "now_ms?",
+};
+
+function checkFields(step: Json): void {
+  const op = String(step["op"]);
+  const fields = FIELDS[op]?.split(" ");
+  if (fields === undefined) throw new RequestError(`there is no op \`${op}\`; there are ${Object.keys(FIELDS).join(", ")}`);
+  const names = fields.map((field) => field.replace("?", ""));
+  const missing = fields.find((field) => !field.endsWith("?") && step[field] === undefined);
+  if (missing !== undefined) throw new RequestError(`${op}: missing field \`${missing}\``);
+  const unknown = Object.keys(step).find((name) => !names.includes(name) && !["op", "note", "expect"].includes(name));
+  if (unknown !== undefined) throw new RequestError(`${op}: unknown field \`${unknown}\`, expected one of ${names.join(", ")}`);
+}
+
+/** Reads steps from JSON. Numbers above 2^53 - 1 become bigints where the platform can tell (Node 22, browsers of 2023 on). */
+export function parse(text: string): unknown {
+  const revive = (_: string, value: unknown, context?: { source?: string }) => {
+    const source = context?.source;
+    const isLarge = typeof value === "number" && !Number.isSafeInteger(value) && source !== undefined && /^[0-9]+$/.test(source);
+    return isLarge ? BigInt(source) : value;
+  };
+  return JSON.parse(text, revive as (key: string, value: unknown) => unknown) as unknown;
 }
 
 /** The latest time that the engine takes: the year 2527. */

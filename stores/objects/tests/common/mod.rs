@@ -1,6 +1,8 @@
 //! A host in this process: objects by name, each behind a lock, in maps in memory.
 #![allow(dead_code)] // each test file uses a part
 
+pub(crate) mod lossy;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -66,17 +68,29 @@ impl World {
 pub(crate) struct Caller {
     pub(crate) world: Arc<World>,
     pub(crate) store: ObjectsStore,
+    /// What was sent, round by round.
+    rounds: Mutex<Vec<Vec<Call>>>,
 }
 
 impl Caller {
     pub(crate) fn new(world: &Arc<World>) -> Self {
-        Caller { world: Arc::clone(world), store: ObjectsStore::default() }
+        Caller::with(world, &ObjectsOptions::default())
+    }
+
+    fn with(world: &Arc<World>, options: &ObjectsOptions) -> Self {
+        let store = ObjectsStore::new(options);
+        Caller { world: Arc::clone(world), store, rounds: Mutex::default() }
     }
 
     pub(crate) fn without_cache(world: &Arc<World>) -> Self {
         let mut options = ObjectsOptions::default();
         options.cached_tokens = 0;
-        Caller { world: Arc::clone(world), store: ObjectsStore::new(&options) }
+        Caller::with(world, &options)
+    }
+
+    /// What was sent since this was asked last.
+    pub(crate) fn sent(&self) -> Vec<Vec<Call>> {
+        std::mem::take(&mut self.rounds.lock().unwrap())
     }
 }
 
@@ -84,6 +98,7 @@ impl Store for Caller {
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
         let mut exchange = self.store.start(command, now_ms);
         while !exchange.calls().is_empty() {
+            self.rounds.lock().unwrap().push(exchange.calls().to_vec());
             let send = |call| self.world.send(call, now_ms);
             exchange.resume(exchange.calls().iter().map(send).collect());
         }
