@@ -207,6 +207,7 @@ test("everything that can be clicked can be reached by Tab", async () => {
     await opened.send();
     for (const panel of ["policy", "state", "request", "scenario", "burst"]) {
       await page.click(`#tab-${panel}`);
+      assert.deepEqual(await page.evaluate(UNLABELLED), [], `${panel}: fields without a label`);
       const wanted = (await page.evaluate(CONTROLS)) as string[];
       await page.evaluate("document.activeElement?.blur()");
       const met = new Set<string>();
@@ -225,6 +226,10 @@ test("everything that can be clicked can be reached by Tab", async () => {
 const NAME = `(element) => element.id || (element.closest("[id]") ?? document.body).id + "/" +
   [...(element.closest("[id]") ?? document.body).querySelectorAll("*")].indexOf(element)`;
 const NAME_OF_ACTIVE = `(${NAME})(document.activeElement)`;
+// A placeholder is no label, though axe lets it pass for one.
+const UNLABELLED = `[...document.querySelectorAll("input, select, textarea")]
+  .filter((element) => element.labels.length === 0 && !element.ariaLabel)
+  .map((element) => element.outerHTML)`;
 const CONTROLS = `[...document.querySelectorAll("a, button, input, select, textarea, summary, #policy-editor")]
   .filter((element) => element.checkVisibility() && !element.disabled)
   .filter((element) => element.getAttribute("role") !== "tab" || element.ariaSelected === "true")
