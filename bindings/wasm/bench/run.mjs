@@ -3,7 +3,7 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
-import * as tollgate from "../npm/dist/node.js";
+import * as tollgate from "../npm/dist/engine/node.js";
 import { decisions } from "./decisions.mjs";
 
 // The Worker's project has it.
