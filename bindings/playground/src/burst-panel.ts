@@ -125,7 +125,8 @@ export class BurstPanel {
       ],
       bars: [],
     };
-    byId("wallet", HTMLElement).hidden = !result.hasWallet;
+    const hasMoney = result.buckets.some(({ balance = 0n }) => balance > 0n);
+    byId("wallet", HTMLElement).hidden = !hasMoney && result.posted === 0n;
     byId("stretch", HTMLElement).textContent = span(result.widthMs);
     byId("no-remaining", HTMLElement).hidden = result.limit !== undefined;
     fill(byId("wallet-chart", HTMLElement), draw(wallet, width, HEIGHT));

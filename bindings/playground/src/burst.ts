@@ -1,4 +1,5 @@
-// A burst in simulated time: clients that send at a rate, each waiting for its answer, on a fresh store.
+// A burst in simulated time, on a fresh store: clients that send at a rate, each waiting for its
+// answer.
 
 import { Admin, MemoryStore, type Engine, type Ticket } from "tollgate";
 import type { AccountForm, BurstForm, RequestForm, TokenForm } from "./model.js";
@@ -40,7 +41,6 @@ export interface Burst {
   posted: bigint;
   /** Sends that the time was too short for, because every client was waiting. */
   late: number;
-  hasWallet: boolean;
 }
 
 const MAX_REQUESTS = 20_000;
@@ -65,6 +65,7 @@ interface Plan {
 }
 
 function plan(form: BurstForm): Plan {
+  const { whole } = parse;
   const rate = whole("Requests per second", form.rate, 1, 1000);
   const seconds = whole("Seconds", form.seconds, 1, 86_400);
   const clients = whole("Parallel clients", form.clients, 1, 64);
@@ -76,9 +77,10 @@ function plan(form: BurstForm): Plan {
   return { rate, lengthMs: seconds * 1000, clients, answerMs, total };
 }
 
-const whole = parse.whole;
-
-export async function runBurst(setup: BurstSetup, progress: (done: number) => void): Promise<Burst> {
+export async function runBurst(
+  setup: BurstSetup,
+  progress: (done: number) => void,
+): Promise<Burst> {
   const plans = plan(setup.burst);
   const store = new MemoryStore();
   try {
@@ -123,7 +125,6 @@ class Simulation {
       firstDenialMs: undefined,
       posted: 0n,
       late: 0,
-      hasWallet: owner !== undefined,
     };
     this.#bucket = this.#emptyBucket(widthMs);
   }

@@ -87,7 +87,8 @@ export class Editor {
           history(),
           bracketMatching(),
           indentUnit.of("  "),
-          // Tab is not bound: it leaves the editor, as it leaves any field. Ctrl+Enter is the page's.
+          // Tab is not bound: it leaves the editor, as it leaves any field.
+          // Ctrl+Enter is the page's.
           keymap.of([{ key: "Mod-Enter", run: () => true }, ...defaultKeymap, ...historyKeymap]),
           this.#language.of(StreamLanguage.define(toml)),
           syntaxHighlighting(colours),

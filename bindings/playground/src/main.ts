@@ -23,9 +23,9 @@ const DRAFT_DELAY_MS = 600;
 function fail(error: unknown): void {
   const box = byId("failure", HTMLElement);
   const trapped = error instanceof WebAssembly.RuntimeError || error instanceof TollgateError;
-  const says = trapped
-    ? `The engine stopped where it never should: ${explain(error)}. Reload the page to start it again; what you typed is kept as a draft.`
-    : `The page failed: ${explain(error)}. Reload it to start again.`;
+  const what = trapped ? "The engine stopped where it never should" : "The page failed";
+  const draft = share.wantsDraft() ? " What you typed is kept as a draft." : "";
+  const says = `${what}: ${explain(error)}. Reload the page to start again.${draft}`;
   box.hidden = false;
   fill(box, h("p", {}, says), button("Reload", () => location.reload()));
   console.error(error);
@@ -96,6 +96,8 @@ class App {
     this.#decision.clear();
     this.#scenario.load(page.scenario);
     this.#burst.load(page.burst);
+    for (const form of document.querySelectorAll<HTMLDetailsElement>(".add")) form.open = false;
+    byId("left", HTMLElement).scrollTop = 0;
   }
 
   get page(): Page {
@@ -137,8 +139,8 @@ class App {
   #bindKeys(): void {
     document.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-      const where = event.target instanceof Element ? event.target.closest("#scenario, #burst") : null;
-      if (where !== null) return;
+      const { target } = event;
+      if (target instanceof Element && target.closest("#scenario, #burst") !== null) return;
       event.preventDefault();
       this.#tabs.choose("request");
       void this.#act("sent");

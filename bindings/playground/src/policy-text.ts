@@ -26,7 +26,7 @@ export function toPolicyJson(text: string): string {
   }
 }
 
-/** JSON has no inf and nan, and no field of a policy takes them: as text they are refused by place. */
+/** JSON has no inf and nan; as texts they are refused where they stand. */
 function finite(value: number): string {
   return Number.isFinite(value) ? `${value}` : `"${value}"`;
 }

@@ -158,8 +158,8 @@ export class ScenarioPanel {
       const isOnly = progress.scenarios.length === 1;
       return group(scenario, results, isBad || isOnly, this.#only.checked);
     });
-    const isCut = shown > MAX_SHOWN && h("p", { class: "none" }, "Later ones that passed are left out.");
-    fill(box, ...groups, isCut);
+    const cut = h("p", { class: "none" }, "Later ones that passed are left out.");
+    fill(box, ...groups, shown > MAX_SHOWN && cut);
   }
 }
 

@@ -32,9 +32,10 @@ interface Violation {
 async function violations(page: Page): Promise<Violation[]> {
   // Evaluated by the debugger, which the page's content security policy does not bind.
   await page.evaluate(axe.source);
-  const found = await page.evaluate(`axe.run(document, {selectors: false}).then(({violations}) => violations.map((v) => (
-    {id: v.id, impact: v.impact, nodes: v.nodes.map((n) => n.html + ": " + n.failureSummary)}
-  )))`);
+  const found = await page.evaluate(`axe.run(document, { selectors: false }).then((run) =>
+    run.violations.map(({ id, impact, nodes }) => (
+      { id, impact, nodes: nodes.map((node) => node.html + ": " + node.failureSummary) }
+    )))`);
   return found as Violation[];
 }
 
@@ -222,7 +223,7 @@ test("everything that can be clicked can be reached by Tab", async () => {
   }
 });
 
-// Names by position, for what has no id. One radio of a group, and one tab of a list, is in the order.
+// Names by position, for what has no id. Of a group of radios, and of tabs, one is in the order.
 const NAME = `(element) => element.id || (element.closest("[id]") ?? document.body).id + "/" +
   [...(element.closest("[id]") ?? document.body).querySelectorAll("*")].indexOf(element)`;
 const NAME_OF_ACTIVE = `(${NAME})(document.activeElement)`;
@@ -230,7 +231,8 @@ const NAME_OF_ACTIVE = `(${NAME})(document.activeElement)`;
 const UNLABELLED = `[...document.querySelectorAll("input, select, textarea")]
   .filter((element) => element.labels.length === 0 && !element.ariaLabel)
   .map((element) => element.outerHTML)`;
-const CONTROLS = `[...document.querySelectorAll("a, button, input, select, textarea, summary, #policy-editor")]
+const CONTROLS = `[...document.querySelectorAll(
+    "a, button, input, select, textarea, summary, #policy-editor")]
   .filter((element) => element.checkVisibility() && !element.disabled)
   .filter((element) => element.getAttribute("role") !== "tab" || element.ariaSelected === "true")
   .filter((element) => element.type !== "radio" || element.checked)
