@@ -262,6 +262,25 @@ fn an_account_that_is_full_of_cells_is_full_alone() {
     world.verify();
 }
 
+/// More than one transaction deals with fell due at once: the rest is dealt with in others, whatever limits
+/// the request has.
+#[test]
+fn much_that_fell_due_holds_up_nobody() {
+    let (world, caller) = opened();
+    let desk = Desk::new(&caller);
+    desk.open(2, 1_100);
+    let ask = Ask::new(token(2)).charge(1);
+    for _ in 0..1_100 {
+        let _ = desk.reserve(&ask, NOW_MS);
+    }
+    assert!(matches!(desk.verdict(&ask, NOW_MS), Verdict::Denied(_)));
+    let limits = [limit_of(Partition::Global, Algorithm::Gcra, 9, 60_000)];
+    let verdict = desk.verdict(&ask.limits(&limits), NOW_MS + 60_000);
+    assert!(matches!(verdict, Verdict::Admitted(Some(_))));
+    assert_eq!(desk.money(2), (1_100, 1, 0));
+    world.verify();
+}
+
 #[test]
 fn an_object_for_many_says_that_it_is_full() {
     let mut options = KvOptions::default();
@@ -327,5 +346,24 @@ fn an_exchange_that_is_given_up_is_an_error() {
     let mut exchange = store.start(&command, NOW_MS);
     exchange.resume(Vec::new());
     assert!(exchange.calls().is_empty());
+    assert!(matches!(exchange.into_outcome(), Err(StoreError::Unavailable { .. })));
+}
+
+/// A host that leaves out replies has lost them: no limit is passed by that.
+#[test]
+fn a_reply_that_is_left_out_is_lost() {
+    let (world, _) = opened();
+    let limits = [
+        named("source", limit_of(Partition::SourceIp, Algorithm::Gcra, 9, 60_000)),
+        named("everybody", limit_of(Partition::Global, Algorithm::Gcra, 9, 60_000)),
+    ];
+    let (digest, account) = (token(1), AccountRef::Id(account(1)));
+    let admit = Command::Admit(Admit::limits_only(&digest, &account, &limits));
+    let store = ObjectsStore::default();
+    let mut exchange = store.start(&admit, NOW_MS);
+    while !exchange.calls().is_empty() {
+        exchange
+            .resume(exchange.calls().iter().take(1).map(|call| world.send(call, NOW_MS)).collect());
+    }
     assert!(matches!(exchange.into_outcome(), Err(StoreError::Unavailable { .. })));
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::npm::Project;
+use super::toolchain::Toolchain;
 use super::{copy, failed, make_directory, remove_directory, size, toolchain, work};
 use crate::run::{Failure, Run, root};
 
@@ -21,7 +22,7 @@ const GLUE: &[&str] = &["tollgate_wasm.js", "tollgate_wasm.d.ts"];
 /// How wasm-opt is run. The features are those that rustc uses for this target by default: every Node since 20, workerd and
 /// every browser of the last years have them. None that the compiler did not use is let in.
 const OPTIMISE: &[&str] = &[
-    "-O3",
+    "-Oz",
     "--enable-bulk-memory",
     "--enable-bulk-memory-opt",
     "--enable-call-indirect-overlong",
@@ -35,58 +36,79 @@ const OPTIMISE: &[&str] = &[
 
 const LICENSES: &[&str] = &["LICENSE-APACHE", "LICENSE-MIT"];
 
+/// A build of the module.
+struct Build {
+    /// Its directory in `generated` and in `dist`.
+    name: &'static str,
+    features: &'static str,
+}
+
+const BUILDS: [Build; 2] =
+    [Build { name: "engine", features: "" }, Build { name: "objects", features: "objects" }];
+
 /// Builds it. What can be taken from an earlier run without a doubt is: everything else is made anew.
 pub(crate) fn build() -> Result<(), Failure> {
     let project = Project::at(PROJECT);
     project.install()?;
-    let bound = bind(&compile()?)?;
-    let optimised = optimise(&project, &bound)?;
-
+    let toolchain = toolchain::find()?;
     let generated = project.path("generated");
     remove_directory(&generated)?;
-    make_directory(&generated)?;
-    for name in GLUE {
-        copy(&bound.join(name), &generated.join(name))?;
+    for build in &BUILDS {
+        let bound = bind(&compile(&toolchain, build)?, build)?;
+        let optimised = optimise(&project, &bound, build)?;
+        let directory = generated.join(build.name);
+        make_directory(&directory)?;
+        for name in GLUE {
+            copy(&bound.join(name), &directory.join(name))?;
+        }
+        copy(&optimised, &directory.join(BOUND_MODULE))?;
     }
-    copy(&optimised, &generated.join(BOUND_MODULE))?;
     for name in LICENSES {
         copy(&root().join(name), &project.path(name))?;
     }
-    // Modules whose sources are gone would stay, and be published.
-    remove_directory(&project.path("dist"))?;
     project.run("build")?;
-    size::check(&generated.join(BOUND_MODULE))?;
+    for build in &BUILDS {
+        size::check(build.name, &generated.join(build.name).join(BOUND_MODULE), &toolchain)?;
+    }
     println!("ok: the npm package is built in {PROJECT}");
     Ok(())
 }
 
 /// Compiles the crate, and gives the module.
-fn compile() -> Result<PathBuf, Failure> {
-    let rustc = toolchain::rustc()?;
-    let target = work()?;
-    Run::cargo(["build", "--package", CRATE, "--lib", "--profile", PROFILE])
-        // A directory of its own: cargo throws away what another rustc has made.
+fn compile(toolchain: &Toolchain, build: &Build) -> Result<PathBuf, Failure> {
+    // A directory of its own: cargo throws away what another rustc has made.
+    let target = work()?.join(build.name);
+    let mut cargo = Run::cargo(["build", "--package", CRATE, "--lib", "--profile", PROFILE]);
+    if toolchain.has_small_std {
+        cargo = cargo.quiet_env("RUSTC_BOOTSTRAP", "1");
+    }
+    cargo
+        .args(["--features", build.features])
         .args(["--target", toolchain::TARGET, "--target-dir", &target.to_string_lossy()])
-        .env("RUSTC", &rustc.to_string_lossy())
-        .quiet_env("CARGO_ENCODED_RUSTFLAGS", &flags()?)
+        .env("RUSTC", &toolchain.rustc.to_string_lossy())
+        .quiet_env("CARGO_ENCODED_RUSTFLAGS", &flags(toolchain)?)
         .or("the crate does not build for WebAssembly; see above")?;
     Ok(target.join(toolchain::TARGET).join(PROFILE).join(MODULE))
 }
 
 /// Paths of this machine are in no message of what is published, and the same sources give the same bytes elsewhere.
-fn flags() -> Result<String, Failure> {
+fn flags(toolchain: &Toolchain) -> Result<String, Failure> {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
     let registry = std::env::var_os("CARGO_HOME").map(PathBuf::from).or(home);
     let mut flags = vec![format!("--remap-path-prefix={}=/tollgate", root().display())];
     if let Some(registry) = registry {
         flags.push(format!("--remap-path-prefix={}=/cargo", registry.display()));
     }
+    if toolchain.has_small_std {
+        // As its std was made. The compiler is a stable one, in which this has no stable name yet.
+        flags.extend(["-Zunstable-options", "-Cpanic=immediate-abort"].map(String::from));
+    }
     Ok(flags.join("\u{1f}"))
 }
 
 /// Makes glue and declarations, and gives the directory in which they are.
-fn bind(module: &Path) -> Result<PathBuf, Failure> {
-    let bound = work()?.join("bound");
+fn bind(module: &Path, build: &Build) -> Result<PathBuf, Failure> {
+    let bound = work()?.join("bound").join(build.name);
     remove_directory(&bound)?;
     Run::cargo(["run", "--quiet", "--package", "xtask-wasm", "--"])
         .args([module.to_string_lossy(), bound.to_string_lossy()])
@@ -96,13 +118,13 @@ fn bind(module: &Path) -> Result<PathBuf, Failure> {
 
 /// Runs wasm-opt, and gives the module that it wrote. It takes seconds and only depends on its input, its arguments and its
 /// own version, which are kept beside what it wrote.
-fn optimise(project: &Project, bound: &Path) -> Result<PathBuf, Failure> {
+fn optimise(project: &Project, bound: &Path, build: &Build) -> Result<PathBuf, Failure> {
     let input = bound.join(BOUND_MODULE);
     let read = |path: &Path| fs::read(path).map_err(|error| failed("read", path, &error));
     let lock = project.path("package-lock.json");
     let wanted = [OPTIMISE.join(" ").as_bytes(), &read(&lock)?, &read(&input)?].concat();
 
-    let directory = work()?.join("optimised");
+    let directory = work()?.join("optimised").join(build.name);
     let (made_from, output) = (directory.join("made-from"), directory.join(BOUND_MODULE));
     if output.exists() && fs::read(&made_from).is_ok_and(|known| known == wanted) {
         println!("\nwasm-opt: its input is what it was");
@@ -125,7 +147,8 @@ mod tests {
 
     #[test]
     fn no_path_of_this_machine_is_compiled_in() {
-        let flags = flags().unwrap();
+        let toolchain = Toolchain { rustc: "rustc".into(), has_small_std: true };
+        let flags = flags(&toolchain).unwrap();
         let remapped = format!("--remap-path-prefix={}=", root().display());
         assert!(flags.split('\u{1f}').any(|flag| flag.starts_with(&remapped)), "{flags}");
         assert!(flags.contains("=/cargo"), "{flags}");

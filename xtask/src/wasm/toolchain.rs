@@ -14,13 +14,24 @@ pub(super) const TARGET: &str = "wasm32-unknown-unknown";
 
 const ADVICE: &str = "run `rustup target add wasm32-unknown-unknown`";
 
+/// A compiler, and what it was given for std.
+pub(super) struct Toolchain {
+    pub(super) rustc: PathBuf,
+    /// Its std was made for size, and without unwinding or texts of panics.
+    pub(super) has_small_std: bool,
+}
+
 /// The compiler: the ordinary one if it has the target, else one made from Debian's packages where that can be done
 /// without asking. Nothing is ever downloaded by rustup from here.
-pub(super) fn rustc() -> Result<PathBuf, Failure> {
+pub(super) fn find() -> Result<Toolchain, Failure> {
     let ordinary = PathBuf::from(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     if has_target(&ordinary) {
-        return Ok(ordinary);
+        return Ok(Toolchain { rustc: ordinary, has_small_std: false });
     }
+    made().map(|rustc| Toolchain { rustc, has_small_std: true })
+}
+
+fn made() -> Result<PathBuf, Failure> {
     let Some(home) = home(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) else {
         return Err(Failure(format!("rustc cannot compile for {TARGET}: {ADVICE}")));
     };
