@@ -58,6 +58,9 @@ export class Desk {
   #sent = 0;
   #steps: object[] = [];
   #listeners: (() => void)[] = [];
+  #ready: Promise<void> = Promise.resolve();
+  /** Told what could not be set up, whenever accounts and tokens were. */
+  onSetUp: (failed: string[]) => void = () => {};
 
   /** Calls this whenever something has changed. */
   onChange(listener: () => void): void {
@@ -66,6 +69,11 @@ export class Desk {
 
   #changed(): void {
     for (const listener of this.#listeners) listener();
+  }
+
+  /** Ends when the accounts and tokens that waited for a policy are set up. */
+  get ready(): Promise<void> {
+    return this.#ready;
   }
 
   get engine(): Engine {
@@ -113,7 +121,7 @@ export class Desk {
       const lines = isJson(text);
       return error.errors.map((found) => problem(found, lines));
     }
-    if (isFirst && this.accounts.length > 0) void this.startOver(this.accounts, this.tokens);
+    if (isFirst) this.#ready = this.startOver(this.accounts, this.tokens);
     if (this.policyText !== text) this.#steps.push({ op: "reload", policy: this.engine.policy });
     this.policyText = text;
     this.#changed();
@@ -125,8 +133,8 @@ export class Desk {
     return found.map((warning) => problem(warning, false));
   }
 
-  /** Forgets all state, and sets up these accounts and tokens. Gives what could not be set up. */
-  async startOver(accounts: AccountForm[], tokens: TokenForm[]): Promise<string[]> {
+  /** Forgets all state, and sets up these accounts and tokens. */
+  async startOver(accounts: AccountForm[], tokens: TokenForm[]): Promise<void> {
     this.#store.free();
     this.#store = new MemoryStore();
     this.accounts = [];
@@ -151,8 +159,8 @@ export class Desk {
       this.tokens = tokens;
       failed.push("Accounts and tokens wait for a policy that compiles");
     }
+    this.onSetUp(failed);
     this.#changed();
-    return failed;
   }
 
   get #admin(): Admin {

@@ -79,6 +79,9 @@ class App {
     });
     startClock(desk, guard);
     desk.onChange(edited);
+    desk.onSetUp = (failed) => {
+      byId("state-problem", HTMLElement).textContent = failed.join("; ");
+    };
     this.#bindKeys();
     this.#bindMenu();
     this.#bindShare();
@@ -89,8 +92,8 @@ class App {
     const desk = this.#desk;
     desk.clockMs = page.clockMs;
     this.#policy.load(page.policy);
-    const failed = await desk.startOver(page.accounts, page.tokens);
-    byId("state-problem", HTMLElement).textContent = failed.join("; ");
+    await desk.ready;
+    await desk.startOver(page.accounts, page.tokens);
     this.#request.load(page.request);
     this.#request.mark(undefined);
     this.#decision.clear();
@@ -113,8 +116,9 @@ class App {
   }
 
   async #act(kind: Run["kind"]): Promise<void> {
-    await guard(byId("request-problem", HTMLElement), () => {
+    await guard(byId("request-problem", HTMLElement), async () => {
       this.#policy.flush();
+      await this.#desk.ready;
       const run = this.#desk.run(this.#request.form, kind);
       this.#show(run);
     });
@@ -168,10 +172,9 @@ class App {
     byId("start-over", HTMLButtonElement).addEventListener("click", () => {
       void guard(byId("state-problem", HTMLElement), async () => {
         const { accounts, tokens } = this.#desk;
-        const failed = await this.#desk.startOver([...accounts], [...tokens]);
+        await this.#desk.startOver([...accounts], [...tokens]);
         this.#request.mark(undefined);
         this.#decision.clear();
-        byId("state-problem", HTMLElement).textContent = failed.join("; ");
         this.notice("Balances, counters, keys and revocations are as at the beginning.", undefined);
       });
     });

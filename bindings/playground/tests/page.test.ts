@@ -426,6 +426,23 @@ onPage("the draft is kept, unless its user says no", async (opened) => {
   assert.equal(await page.isChecked("#keep-draft"), false);
 });
 
+onPage("a draft that does not compile waits for its correction", async (opened) => {
+  const { page } = opened;
+  await opened.policy(POLICY.replace("quota = 1\n", "quota = 0\n"));
+  await page.waitForTimeout(800);
+  await page.reload();
+  await page.waitForSelector("#app:not([hidden])");
+  assert.match(await opened.text("#policy-state"), /no policy is in force/);
+  await page.click("#send");
+  assert.match(await opened.text("#request-problem"), /No policy is in force yet/);
+  assert.match(await opened.text("#accounts"), /acme\s+waits for a policy/);
+  await opened.policy(POLICY);
+  assert.match(await opened.send(), /Allow/);
+  assert.equal(await opened.text("#request-problem"), "");
+  await assertSoon(async () => /acme\s+500\s+5/.test(await opened.text("#accounts")), true);
+  assert.equal(await opened.text("#state-problem"), "");
+});
+
 onPage("every example compiles, and its first request is allowed", async (opened) => {
   const { page } = opened;
   const examples = page.locator("#example-list button");
