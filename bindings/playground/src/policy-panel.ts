@@ -13,6 +13,7 @@ export class PolicyPanel {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #onFailure: (error: unknown) => void;
   #onEdit: () => void;
+  #panel = byId("policy", HTMLElement);
   #quiet = false;
 
   constructor(desk: Desk, onEdit: () => void, onFailure: (error: unknown) => void) {
@@ -39,6 +40,7 @@ export class PolicyPanel {
     if (this.#quiet) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.compile(), DEBOUNCE_MS);
+    this.#panel.setAttribute("aria-busy", "true");
     this.#onEdit();
   }
 
@@ -50,6 +52,7 @@ export class PolicyPanel {
   compile(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#panel.removeAttribute("aria-busy");
     try {
       const errors = this.#desk.compile(this.text);
       this.#show(errors, errors.length === 0 ? this.#desk.lint() : []);

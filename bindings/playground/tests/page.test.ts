@@ -354,7 +354,7 @@ test("an engine that traps is told, and nothing more is done with it", async () 
     await opened.page.click("#send");
     await opened.page.waitForSelector("#failure:not([hidden])");
     assert.match(await opened.text("#failure"), /The engine stopped[^]*as told[^]*Reload the page/);
-    await opened.page.waitForTimeout(800);
+    await opened.draft("kept");
     await opened.page.click("#failure button");
     await opened.page.waitForSelector("#failure", { state: "hidden" });
     await opened.page.waitForSelector("#app:not([hidden])");
@@ -415,7 +415,7 @@ onPage("the draft is kept, unless its user says no", async (opened) => {
     await page.waitForSelector("#app:not([hidden])");
   };
   await page.fill("#key", "kept");
-  await page.waitForTimeout(800);
+  await opened.draft("kept");
   await reload();
   assert.equal(await page.inputValue("#key"), "kept");
   await page.uncheck("#keep-draft");
@@ -429,7 +429,7 @@ onPage("the draft is kept, unless its user says no", async (opened) => {
 onPage("a draft that does not compile waits for its correction", async (opened) => {
   const { page } = opened;
   await opened.policy(POLICY.replace("quota = 1\n", "quota = 0\n"));
-  await page.waitForTimeout(800);
+  await opened.draft("quota = 0");
   await page.reload();
   await page.waitForSelector("#app:not([hidden])");
   assert.match(await opened.text("#policy-state"), /no policy is in force/);

@@ -103,6 +103,14 @@ export class Opened {
     return (await this.page.locator(selector).innerText()).trim();
   }
 
+  /** Waits until the draft holds this text. */
+  async draft(text: string): Promise<void> {
+    await this.page.waitForFunction(
+      (wanted) => Object.values(localStorage).some((kept) => String(kept).includes(wanted)),
+      text,
+    );
+  }
+
   async send(): Promise<string> {
     await this.page.click("#send");
     return this.text("#verdict");
@@ -118,6 +126,6 @@ export class Opened {
       const options = { clipboardData, bubbles: true, cancelable: true };
       element.dispatchEvent(new ClipboardEvent("paste", options));
     }, text);
-    await this.page.waitForTimeout(400);
+    await this.page.waitForSelector("#policy:not([aria-busy])", { state: "attached" });
   }
 }
