@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use crate::backends;
 use crate::metadata;
 use crate::run::{Failure, Run};
+use crate::wasm;
 
 /// Runs the benchmarks and prints the tables of bars; `--json` ends them with one line per bar.
 pub(crate) fn bench(args: &[&str]) -> Result<(), Failure> {
     backends::for_stores()?;
+    wasm::build_for_bench()?;
     // Said to both: each would find a relative target directory from where it itself runs.
     let estimates = PathBuf::from(metadata::target_directory()?).join("criterion");
     let estimates = estimates.to_string_lossy();
@@ -16,7 +18,7 @@ pub(crate) fn bench(args: &[&str]) -> Result<(), Failure> {
         .env("CRITERION_HOME", &estimates)
         .or("a contender did not decide as it should, or the benchmarks do not compile")?;
     let mut bars = String::new();
-    for program in ["bench-table", "stores-table"] {
+    for program in ["bench-table", "stores-table", "wasm-table"] {
         // In the profile of the benchmarks, so that nothing is compiled twice.
         let printed =
             Run::cargo(["run", "--profile", "bench", "--quiet", "--package", "tollgate-bench"])

@@ -43,7 +43,7 @@ interface Thrown {
   errors?: PolicyProblem[];
 }
 
-/** The error that the module means by what it threw. */
+/** The error that the module means by what it threw. @internal */
 export function errorOf(thrown: unknown): Error {
   if (typeof thrown === "string") {
     const { kind, code, message, errors } = JSON.parse(thrown) as Thrown;

@@ -1,7 +1,7 @@
 // The entry for Node: the module is read from disk.
 
 import { readFile } from "node:fs/promises";
-import { setOwnSource } from "./raw.js";
+import { setOwnSource } from "./init.js";
 
 setOwnSource(() => readFile(new URL("./wasm/tollgate_wasm_bg.wasm", import.meta.url)));
 

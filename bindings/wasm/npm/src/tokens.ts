@@ -1,4 +1,4 @@
-import { call, raw } from "./raw.js";
+import { call, memory, raw } from "./raw.js";
 
 /** A new native token, out of 32 bytes of the platform's secure entropy. */
 export function generateToken(): string {
@@ -9,4 +9,10 @@ export function generateToken(): string {
 /** The library's version. */
 export function version(): string {
   return call(() => raw().version());
+}
+
+/** How many bytes the module's memory has, of all engines and stores together. It grows when there is need, and never shrinks. */
+export function memoryBytes(): number {
+  call(() => raw());
+  return memory().byteLength;
 }

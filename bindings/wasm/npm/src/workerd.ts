@@ -1,7 +1,7 @@
 // The entry for workerd: the module is imported, as nothing else is allowed there.
 
 import module from "./wasm/tollgate_wasm_bg.wasm";
-import { setOwnSource } from "./raw.js";
+import { setOwnSource } from "./init.js";
 
 setOwnSource(async () => module);
 
