@@ -130,7 +130,7 @@ class Handling<Env> {
   async #pass(decision: Decision, body: ReadableStream | Uint8Array | null): Promise<Response> {
     const limit = new TimeLimit(this.#options.upstreamTimeoutMs);
     try {
-      const response = await this.#call(this.#forwarded(decision, body, limit.signal));
+      const response = await this.#call(this.#forwarded(decision, body), limit.signal);
       return passed(response, decision);
     } catch (error) {
       return this.#failed(error, limit);
@@ -149,7 +149,7 @@ class Handling<Env> {
     const limit = new TimeLimit(this.#options.upstreamTimeoutMs);
     let request: Request;
     try {
-      request = this.#forwarded(decision, body, limit.signal);
+      request = this.#forwarded(decision, body);
     } catch (error) {
       await open.end("release");
       throw error;
@@ -163,7 +163,7 @@ class Handling<Env> {
     left.addEventListener("abort", carryOn);
     let response: Response;
     try {
-      response = await this.#call(request);
+      response = await this.#call(request, limit.signal);
     } catch (error) {
       await open.end(limit.reached ? "unknown" : this.#options.errorSettlement(error));
       respond(this.#failed(error, limit));
@@ -173,8 +173,7 @@ class Handling<Env> {
       left.removeEventListener("abort", carryOn);
     }
     try {
-      const { method } = this.#request;
-      const handed = await captured(this.#options, method, open, response, decision);
+      const handed = await captured(this.#options, this.#request, open, response, decision);
       respond(handed.response);
       await handed.done;
     } catch (error) {
@@ -195,7 +194,6 @@ class Handling<Env> {
   #forwarded(
     decision: Decision,
     body: ReadableStream | Uint8Array | null,
-    signal: AbortSignal | undefined,
   ): Request {
     const request = this.#request;
     const upstream = this.#upstream();
@@ -204,10 +202,6 @@ class Handling<Env> {
       method: request.method,
       headers: request.headers,
       body,
-      redirect: "manual",
-      // What is kept and passed on are the upstream's own bytes.
-      encodeResponseBody: "manual",
-      ...(signal === undefined ? {} : { signal }),
     });
     const { account, route, reserved, ticket } = decision;
     const admitted: Admitted = {
@@ -219,9 +213,11 @@ class Handling<Env> {
     return this.#options.prepare?.(forwarded, admitted) ?? forwarded;
   }
 
-  #call(request: Request): Promise<Response> {
+  #call(request: Request, signal: AbortSignal): Promise<Response> {
     const upstream = this.#upstream();
-    return isFetcher(upstream) ? upstream.fetch(request) : fetch(request);
+    // What is kept and passed on are the upstream's own bytes, and its own redirections.
+    const init: RequestInit = { redirect: "manual", encodeResponseBody: "manual", signal };
+    return isFetcher(upstream) ? upstream.fetch(request, init) : fetch(request, init);
   }
 
   #upstream(): Upstream {

@@ -23,7 +23,7 @@ export interface Captured {
 /** Hands a response on, and settles its request before the client has the last of it. */
 export async function captured<Env>(
   options: Settings<Env>,
-  method: string,
+  { method, signal }: Request,
   open: Open,
   response: Response,
   decision: Decision,
@@ -44,7 +44,7 @@ export async function captured<Env>(
     length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
   const done = new Pump(options, open, response.status, head, settlement).run(
     body,
-    pipe.writable,
+    new Client(pipe.writable, signal),
     length,
   );
   return { response: out(response, pipe.readable, decision), done };
@@ -76,7 +76,7 @@ class Pump<Env> {
 
   async run(
     body: ReadableStream,
-    writable: WritableStream<Uint8Array>,
+    client: Client,
     length: number | undefined,
   ): Promise<void> {
     const reader = body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
@@ -87,10 +87,10 @@ class Pump<Env> {
       void reader.cancel().catch(() => undefined);
     };
     let timer: ReturnType<typeof setTimeout> | null = null;
-    const client = new Client(writable, () => {
+    client.onGone = () => {
       // Its retry is to find the whole response, if that is not too long to keep or in coming.
       timer = setTimeout(cancel, this.#kept.whole ? this.#options.carryOnMs : 0);
-    });
+    };
     let seen = 0;
     try {
       for (;;) {
@@ -136,15 +136,19 @@ class Pump<Env> {
 class Client {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   gone = false;
+  onGone: () => void = () => undefined;
 
-  constructor(writable: WritableStream<Uint8Array>, onGone: () => void) {
+  constructor(writable: WritableStream<Uint8Array>, signal: AbortSignal) {
     this.#writer = writable.getWriter();
-    this.#writer.closed.catch(() => {
+    const left = (): void => {
       if (!this.gone) {
         this.gone = true;
-        onGone();
+        this.onGone();
       }
-    });
+    };
+    // A stream tells it with the next chunk, the request's signal at once.
+    this.#writer.closed.catch(left);
+    signal.addEventListener("abort", left);
   }
 
   async write(chunk: Uint8Array): Promise<void> {

@@ -2,10 +2,14 @@
 
 import type { Store } from "tollgate";
 
-import type { TollgateObject } from "./objects.js";
-
-/** The binding of the class {@link TollgateObject}. */
-export type Objects = DurableObjectNamespace<TollgateObject>;
+/** The binding of the class `TollgateObject`, or of one that extends it. */
+export interface Objects {
+  idFromName(name: string): DurableObjectId;
+  get(
+    id: DurableObjectId,
+    options?: DurableObjectNamespaceGetDurableObjectOptions,
+  ): { perform(message: Uint8Array): Promise<Uint8Array> };
+}
 
 export interface ObjectsOptions {
   /** Put before the name of each object, so that several stores share a namespace. */

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { Agent, createServer, request as httpRequest } from "node:http";
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { ClientRequest, IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -167,7 +167,7 @@ export class Gateway {
       durableObjects: { TOLLGATE: { className: "TollgateObject", useSQLite: true } },
       durableObjectsPersist: join(setup.directory, "objects"),
       unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
-      handleStructuredLogs: ({ message }) => {
+      handleStructuredLogs: ({ message }: { message: string }) => {
         logs.push(message);
         if (process.env["TOLLGATE_LOGS"] !== undefined) {
           console.error(message);
@@ -219,6 +219,27 @@ export class Gateway {
     });
   }
 
+  /** Sends a request, and gives the answer as soon as its head is there; or destroys the connection. */
+  open(target: string, asking: Asking = {}): ClientRequest {
+    const sent = httpRequest({
+      host: "127.0.0.1",
+      port: this.port,
+      path: target,
+      method: asking.method ?? "GET",
+      headers: asking.headers ?? {},
+      agent: false,
+    });
+    sent.on("error", () => undefined);
+    sent.end(asking.body);
+    return sent;
+  }
+
+  /** A payment under a key, on a connection of its own. */
+  beginToPay(key: string, headers: Record<string, string> = {}, token = "t-acme"): ClientRequest {
+    const all = { authorization: `Bearer ${token}`, "idempotency-key": key, ...headers };
+    return this.open("/pay", { method: "POST", headers: all, body: '{"to":1}' });
+  }
+
   /** A request of the account's. */
   as(token: string, target: string, asking: Asking = {}): Promise<Answer> {
     const headers = { authorization: `Bearer ${token}`, ...asking.headers };
@@ -242,6 +263,12 @@ export class Gateway {
     await ok(this.admin("PUT", `accounts/${name}`, { balance }));
     const token = { token: `t-${name}`, scopes: ["all"] };
     await ok(this.admin("POST", `accounts/${name}/tokens`, token));
+  }
+
+  /** What an object's alarms and storage are like. */
+  async seen(object: string): Promise<{ alarms: number; alarmMs: number | null; rows: number }> {
+    const answer = await ok(this.ask(`/-/seen?object=${encodeURIComponent(object)}`));
+    return answer.json() as { alarms: number; alarmMs: number | null; rows: number };
   }
 
   async money(name = "acme"): Promise<Record<string, number>> {

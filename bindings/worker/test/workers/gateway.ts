@@ -1,9 +1,7 @@
-// A gateway that a test sets up by bindings and headers.
+// A gateway that a test sets up by bindings and headers, and sees into.
 
 import { createGateway } from "../../src/gateway.js";
-import type { TollgateObject } from "../../src/objects.js";
-
-export { TollgateObject } from "../../src/objects.js";
+import { TollgateObject as Base } from "../../src/objects.js";
 
 export interface Env {
   TOLLGATE: DurableObjectNamespace<TollgateObject>;
@@ -12,7 +10,29 @@ export interface Env {
   UPSTREAM_URL: string;
 }
 
-export default createGateway<Env>({
+/** What a test sees of an object. */
+interface Seen {
+  alarms: number;
+  alarmMs: number | null;
+  rows: number;
+}
+
+export class TollgateObject extends Base<Env> {
+  #alarms = 0;
+
+  override async alarm(): Promise<void> {
+    this.#alarms += 1;
+    await super.alarm();
+  }
+
+  async seen(): Promise<Seen> {
+    const { sql } = this.ctx.storage;
+    const { rows } = sql.exec<{ rows: number }>("SELECT count(*) rows FROM tollgate").one();
+    return { alarms: this.#alarms, alarmMs: await this.ctx.storage.getAlarm(), rows };
+  }
+}
+
+const gateway = createGateway<Env>({
   policy: (env) => env.POLICY,
   objects: (env) => env.TOLLGATE,
   upstream: (env) => env.UPSTREAM_URL,
@@ -21,6 +41,7 @@ export default createGateway<Env>({
     const cost = request.headers.get("x-test-cost");
     return cost === null ? undefined : Number(cost);
   },
+  invalid: (request) => request.headers.get("x-test-invalid") ?? undefined,
   settlement: (response) => {
     const charge = response.headers.get("x-charge");
     if (charge !== null) {
@@ -28,7 +49,25 @@ export default createGateway<Env>({
     }
     return response.status < 400 ? "charge" : "void";
   },
+  prepare: (request, { account, route, reserved }) => {
+    const prepared = new Request(request);
+    prepared.headers.set("x-account", account ?? "");
+    prepared.headers.set("x-route", route ?? "");
+    prepared.headers.set("x-reserved", reserved.toString());
+    return prepared;
+  },
   maxResponseBody: 6 << 20,
-  upstreamTimeoutMs: 3_000,
-  carryOnMs: 2_000,
+  upstreamTimeoutMs: 1_500,
+  carryOnMs: 1_000,
 });
+
+export default {
+  async fetch(request, env, ctx) {
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/-/seen") {
+      const id = env.TOLLGATE.idFromName(searchParams.get("object") ?? "");
+      return Response.json(await env.TOLLGATE.get(id).seen());
+    }
+    return await gateway.fetch(request, env, ctx);
+  },
+} satisfies ExportedHandler<Env>;
