@@ -109,14 +109,18 @@ async function read(stream: ReadableStream, told: number, max: number): Promise<
     for (;;) {
       const { done, value } = await reader.read();
       if (done) {
-        return { read: joined(parts, length) };
+        return length > max ? tooLong : { read: joined(parts, length) };
       }
       length += value.length;
-      if (length > max) {
-        // Not cancelled: the connection is the platform's to end.
+      if (length > 2 * max) {
         return tooLong;
       }
-      parts.push(value);
+      // A client that is still sending when the answer comes may not see it: some more is read.
+      if (length > max) {
+        parts.length = 0;
+      } else {
+        parts.push(value);
+      }
     }
   } catch {
     return { unreadable: "The request body did not come to its end. Send it again." };
