@@ -117,6 +117,8 @@ export interface Asking {
   method?: string;
   headers?: Record<string, string>;
   body?: string | Buffer;
+  /** On a connection of its own: one that the server closes early is of no use to others. */
+  alone?: boolean;
 }
 
 /** Directories of one workerd after the other. */
@@ -197,7 +199,7 @@ export class Gateway {
           path: target,
           method: asking.method ?? "GET",
           headers: asking.headers ?? {},
-          agent: this.#agent,
+          agent: asking.alone === true ? false : this.#agent,
         },
         (response) => {
           const parts: Buffer[] = [];
