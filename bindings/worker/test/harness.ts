@@ -141,6 +141,7 @@ export class Gateway {
   readonly #miniflare: Miniflare;
   readonly #url: URL;
   readonly #pid: number;
+  #stopped: Promise<void> | undefined;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 64 });
 
   private constructor(miniflare: Miniflare, url: URL, pid: number, logs: string[]) {
@@ -294,7 +295,8 @@ export class Gateway {
 
   async stop(): Promise<void> {
     this.#agent.destroy();
-    await this.#miniflare.dispose();
+    this.#stopped ??= this.#miniflare.dispose();
+    await this.#stopped;
   }
 }
 
