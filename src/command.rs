@@ -242,7 +242,7 @@ impl Admit<'_> {
 }
 
 /// How much of an admission is applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Decide and apply.
     Apply,
@@ -253,7 +253,7 @@ pub enum Mode {
 }
 
 /// The idempotency key of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Idempotency {
     /// The route takes none, or the request sent none.
     Absent,
@@ -271,7 +271,7 @@ pub enum Idempotency {
 }
 
 /// A store's answer to [`Admit`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Admission {
     /// What came of it.
     pub verdict: AdmitVerdict,
@@ -284,7 +284,7 @@ pub struct Admission {
 }
 
 /// What came of an admission.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum AdmitVerdict {
     /// All checks passed. `reservation` is there when something must be settled.
     Admitted {
@@ -301,7 +301,7 @@ pub enum AdmitVerdict {
 }
 
 /// The check of an admission that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Denial {
     /// A limit is used up.
@@ -338,7 +338,7 @@ pub enum Denial {
 }
 
 /// Whose spend cap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CapHolder {
     /// The token's.
     Token,
@@ -347,7 +347,7 @@ pub enum CapHolder {
 }
 
 /// Where a limit stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitReport {
     /// Its index in [`Admit::limits`].
     pub limit: u16,
@@ -358,7 +358,7 @@ pub struct LimitReport {
 }
 
 /// Checks in shadow mode that would have refused the request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shadows {
     /// One bit per index in [`Admit::limits`].
     pub limits: u64,
@@ -377,7 +377,7 @@ impl Shadows {
 }
 
 /// What the checks of an admission saw, for the operator.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdmitDetail {
     /// Each limit in order: where it stood before, and when it refused, from when it would not.
     pub limits: Vec<(LimitReport, Result<(), Option<u64>>)>,
@@ -399,7 +399,7 @@ pub struct Settle<'a> {
 }
 
 /// How a request that went through ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finish {
     /// It was carried out.
     Settle {
@@ -419,7 +419,7 @@ pub enum Finish {
 }
 
 /// What became of a reservation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
     /// What was posted; `None` while it is still unknown.
     pub posted: Option<Amount>,

@@ -82,12 +82,20 @@ impl Engine {
         evaluation.into_decision()
     }
 
+    /// Begins to explain a request; the host asks the store itself, and ends with
+    /// [`Evaluation::into_explanation`]. The request should be a [`peek`](Request::peek): what is not one is
+    /// decided, and consumes.
+    #[must_use]
+    pub fn evaluate_traced<'a>(&'a self, request: &'a Request<'a>) -> Evaluation<'a> {
+        Evaluation::new(self, request, Some(Trace::new()))
+    }
+
     /// Decides a request without consuming anything, and tells what every check saw.
     pub fn explain<S: Store + ?Sized>(&self, store: &S, request: &Request<'_>) -> Explanation {
         let request = Request { peek: true, ..*request };
-        let mut evaluation = Evaluation::new(self, &request, Some(Trace::new()));
+        let mut evaluation = self.evaluate_traced(&request);
         evaluation.run(store);
-        Explanation::new(evaluation.into_trace())
+        evaluation.into_explanation()
     }
 
     /// Finishes a request that was allowed with a [`Ticket`].

@@ -13,7 +13,7 @@ use crate::command::{
 };
 use crate::decision::{Cause, Decision, Ticket};
 use crate::engine::Engine;
-use crate::explain::Trace;
+use crate::explain::{Explanation, Trace};
 use crate::idempotency::{IdempotencyRule, MAX_KEY_BYTES, claim_key, fingerprint, parse_key};
 use crate::ledger::Amount;
 use crate::limit::{FailureMode, Limit};
@@ -264,9 +264,12 @@ impl<'a> Evaluation<'a> {
         self.decision
     }
 
-    pub(crate) fn into_trace(mut self) -> (Decision, Option<Box<Trace>>) {
+    /// The decision with its trace, of an evaluation that
+    /// [`evaluate_traced`](crate::Engine::evaluate_traced) began; any other has no steps.
+    #[must_use]
+    pub fn into_explanation(mut self) -> Explanation {
         let trace = self.trace.take();
-        (self.into_decision(), trace)
+        Explanation::new(self.into_decision(), trace)
     }
 
     fn look_up(&self) -> Lookup<'_> {

@@ -106,7 +106,7 @@ impl fmt::Display for Check {
 }
 
 impl Explanation {
-    pub(crate) fn new((decision, trace): (Decision, Option<Box<Trace>>)) -> Self {
+    pub(crate) fn new(decision: Decision, trace: Option<Box<Trace>>) -> Self {
         let steps = trace.map(|trace| trace.steps).unwrap_or_default();
         Explanation { decision, steps }
     }

@@ -12,7 +12,7 @@ use crate::request::{Body, trim_ows};
 use crate::sha256::{length, sha256};
 
 /// How a route treats its idempotency key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdempotencyRule {
     /// A request without a key is refused.
     pub required: bool,

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::{AccountSettings, Finish, TokenQuota};
 #[cfg(doc)]
@@ -109,7 +110,7 @@ pub enum Administration<'a> {
 }
 
 /// Settings of an account to replace; `None` leaves one as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountPatch {
     /// See [`AccountSettings::networks`].
     pub networks: Option<Vec<IpNet>>,
@@ -120,7 +121,7 @@ pub struct AccountPatch {
 }
 
 /// Settings of a token to replace; `None` leaves one as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenPatch {
     /// See [`Token::scopes`].
     pub scopes: Option<Vec<Box<str>>>,
@@ -135,7 +136,7 @@ pub struct TokenPatch {
 }
 
 /// An account as an operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {
     /// Its money.
     pub wallet: Wallet,
@@ -144,7 +145,7 @@ pub struct AccountView {
 }
 
 /// Why a command was refused. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Refusal {
     /// No such account.
@@ -200,4 +201,30 @@ pub enum Refusal {
     /// A time beyond [`MAX_NOW_MS`](crate::MAX_NOW_MS).
     #[error("the time is beyond the year 2527; give Unix milliseconds")]
     ClockOutOfRange,
+}
+
+impl Refusal {
+    /// A name for programs, which stays the same: `unknown_account`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Refusal::UnknownAccount => "unknown_account",
+            Refusal::UnknownToken => "unknown_token",
+            Refusal::ForeignToken => "foreign_token",
+            Refusal::TokenExists => "token_exists",
+            Refusal::TokenRevoked => "token_revoked",
+            Refusal::UnknownReservation => "unknown_reservation",
+            Refusal::LeaseEnded => "lease_ended",
+            Refusal::AlreadyFinished => "already_finished",
+            Refusal::StaleFence => "stale_fence",
+            Refusal::MoreThanReserved => "more_than_reserved",
+            Refusal::NotPosted => "not_posted",
+            Refusal::MoreThanPosted => "more_than_posted",
+            Refusal::ReferenceReused => "reference_reused",
+            Refusal::TooManyRefunds => "too_many_refunds",
+            Refusal::AmountOverflow => "amount_overflow",
+            Refusal::NotAResolution => "not_a_resolution",
+            Refusal::ClockOutOfRange => "clock_out_of_range",
+        }
+    }
 }

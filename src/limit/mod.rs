@@ -42,7 +42,7 @@ pub struct Check {
 }
 
 /// What is left of a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
     /// Units that could be taken at once now.
     pub remaining: u64,

@@ -115,7 +115,8 @@ impl LimitId {
 }
 
 /// One limit as it applies to one route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "LimitParts")]
 pub struct Limit {
     /// Its name in the policy.
     pub name: Box<str>,
@@ -126,6 +127,7 @@ pub struct Limit {
     /// How many units in which time.
     pub quota: Quota,
     /// The quota in the terms of GCRA, worked out once.
+    #[serde(skip_serializing)]
     pub(crate) rate: Rate,
     /// How they are counted.
     pub algorithm: Algorithm,
@@ -139,6 +141,39 @@ pub struct Limit {
     pub shadow: bool,
     /// What happens when the store cannot answer.
     pub on_store_failure: FailureMode,
+}
+
+/// What is written of a [`Limit`].
+#[derive(Deserialize)]
+struct LimitParts {
+    name: Box<str>,
+    id: LimitId,
+    partition: Partition,
+    quota: Quota,
+    algorithm: Algorithm,
+    counts: Counts,
+    cost: u64,
+    token_override: bool,
+    shadow: bool,
+    on_store_failure: FailureMode,
+}
+
+impl From<LimitParts> for Limit {
+    fn from(parts: LimitParts) -> Self {
+        Limit {
+            name: parts.name,
+            id: parts.id,
+            partition: parts.partition,
+            rate: Rate::of(&parts.quota),
+            quota: parts.quota,
+            algorithm: parts.algorithm,
+            counts: parts.counts,
+            cost: parts.cost,
+            token_override: parts.token_override,
+            shadow: parts.shadow,
+            on_store_failure: parts.on_store_failure,
+        }
+    }
 }
 
 impl Limit {
@@ -234,6 +269,27 @@ mod tests {
         assert_eq!(bucket("2001:db8:1:2::3"), [6, 0x20, 1, 0x0d, 0xb8, 0, 1, 0, 2]);
         assert_eq!(bucket("2001:db8:1:2:ffff::"), bucket("2001:db8:1:2::3"));
         assert_eq!(source_bucket(None), [0; 9]);
+    }
+
+    #[test]
+    fn a_limit_is_read_as_it_was_written() {
+        let quota = Quota { units: 7, window_ms: 1_000, burst: 3 };
+        let limit = Limit {
+            name: "calls".into(),
+            id: LimitId::of("calls", Algorithm::Gcra),
+            partition: Partition::Account,
+            quota,
+            rate: Rate::of(&quota),
+            algorithm: Algorithm::Gcra,
+            counts: Counts::Executions,
+            cost: 2,
+            token_override: true,
+            shadow: true,
+            on_store_failure: FailureMode::Open,
+        };
+        let text = serde_json::to_string(&limit).unwrap();
+        assert!(!text.contains("rate"), "{text}");
+        assert_eq!(serde_json::from_str::<Limit>(&text).unwrap(), limit);
     }
 
     #[test]

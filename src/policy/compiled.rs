@@ -69,7 +69,7 @@ pub struct Route {
 }
 
 /// What a call on a route costs and how long the money may be held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ChargeRule {
     /// The price when the host gives none.
     pub price: Option<Amount>,
@@ -119,11 +119,34 @@ impl CompiledPolicy {
         &self.routes
     }
 
+    /// The limits of requests that match this route, or none, in the order of
+    /// [`Admit::limits`](crate::Admit::limits).
+    #[must_use]
+    pub fn limits(&self, route: Option<RouteId>) -> &[Limit] {
+        match route {
+            None => &self.unrouted_limits,
+            Some(id) => self.route(id).map(|route| &*route.limits).unwrap_or_default(),
+        }
+    }
+
     /// The route of a request with this method and target; `None` when there is none, or the path is
     /// not canonical.
     pub(crate) fn find_route(&self, method: &[u8], target: &[u8]) -> Option<RouteId> {
         let path = canonical_path(target, self.fold_trailing_slash)?;
         self.router.find(method, path)
+    }
+
+    /// The names of the headers that a decision under this policy reads, in lower case: a host to which
+    /// handing over headers is dear may leave out all others.
+    #[must_use]
+    pub fn header_names(&self) -> &'static [&'static str] {
+        match self.sources.forwarded_header {
+            _ if self.sources.trusted_proxies.is_empty() => &["authorization", "idempotency-key"],
+            ForwardedHeader::XForwardedFor => {
+                &["authorization", "idempotency-key", "x-forwarded-for"]
+            }
+            ForwardedHeader::Forwarded => &["authorization", "idempotency-key", "forwarded"],
+        }
     }
 
     /// Which token texts are admitted.

@@ -136,3 +136,17 @@ pub enum StoreError {
     )]
     WrongOutcome,
 }
+
+impl StoreError {
+    /// A name for programs, which stays the same: `store_unavailable`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            StoreError::Full { .. } => "store_full",
+            StoreError::Unavailable { .. } => "store_unavailable",
+            StoreError::Corrupt { .. } => "store_corrupt",
+            StoreError::NewerFormat { .. } => "store_newer_format",
+            StoreError::WrongOutcome => "store_wrong_outcome",
+        }
+    }
+}

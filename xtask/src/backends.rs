@@ -19,6 +19,13 @@ pub(crate) fn for_stores() -> Result<(), Failure> {
     ensure(&REDIS_SERVER)
 }
 
+const CHROMIUM: Program = Program { name: "chromium", package: "chromium" };
+
+/// Makes sure that the playground's tests find a browser.
+pub(crate) fn for_playground() -> Result<(), Failure> {
+    ensure(&CHROMIUM)
+}
+
 /// What uses the installed C library, and looks at it.
 const C_TOOLS: &[Program] = &[
     Program { name: "gcc", package: "gcc" },
@@ -87,7 +94,7 @@ fn is_there(program: &Program) -> bool {
 }
 
 /// As root on a system with apt, which is a container or CI: anybody else is told what to install.
-fn may_install() -> bool {
+pub(crate) fn may_install() -> bool {
     let is_root = Command::new("id")
         .arg("-u")
         .output()

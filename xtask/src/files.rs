@@ -10,14 +10,17 @@ const MAX_LINES: usize = 600;
 /// Longer files, each with its reason.
 const LONGER: &[(&str, &str)] = &[];
 
-/// Directories that hold no sources of this project.
-const SKIPPED: &[&str] = &["target", "node_modules", ".git"];
+/// Directories that hold no sources of this project, or what is made of them.
+const SKIPPED: &[&str] = &["target", "node_modules", "dist", "generated", ".git", ".wrangler"];
+
+/// What the bound is for, by the ends of names.
+const SOURCES: &[&str] = &["rs", "ts", "js", "mjs", "css"];
 
 /// Prints the longest files, and fails on those that are too long without a reason.
 pub(crate) fn check() -> Result<(), Failure> {
     announce("file sizes");
     let mut files = Vec::new();
-    for path in rust_files(&root())? {
+    for path in sources(&root(), SOURCES)? {
         let text = read(&path)?;
         files.push((text.lines().count(), relative(&path)));
     }
@@ -49,6 +52,11 @@ fn too_long(files: &[(usize, String)]) -> Vec<&str> {
 
 /// All Rust sources below a directory, in order.
 pub(crate) fn rust_files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    sources(directory, &["rs"])
+}
+
+/// All files below a directory whose names end so, in order.
+fn sources(directory: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     let mut directories = vec![directory.to_path_buf()];
     while let Some(directory) = directories.pop() {
@@ -58,7 +66,7 @@ pub(crate) fn rust_files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if path.is_dir() && !SKIPPED.contains(&&*name) {
                 directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|end| extensions.iter().any(|one| end == *one)) {
                 files.push(path);
             }
         }
@@ -93,5 +101,19 @@ mod tests {
         assert!(names.contains(&"src/lib.rs".to_string()));
         assert!(names.contains(&"xtask/src/files.rs".to_string()));
         assert!(!names.iter().any(|name| name.starts_with("target/")));
+    }
+
+    #[test]
+    fn what_is_made_or_installed_is_no_source() {
+        let directory = std::env::temp_dir().join(format!("tollgate-files-{}", std::process::id()));
+        let names = ["a.ts", "b.css", "c.txt", "dist/d.js", "generated/e.js", "node_modules/f.js"];
+        for name in names {
+            let path = directory.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let found = sources(&directory, SOURCES).unwrap();
+        fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(found, [directory.join("a.ts"), directory.join("b.css")]);
     }
 }

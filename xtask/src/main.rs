@@ -14,6 +14,7 @@ mod metadata;
 mod modules;
 mod run;
 mod test;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -23,13 +24,17 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check           formatting, lints, documentation, module directions, file sizes, packages
-  test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, xtask
+  test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, wasm, worker,
+                  playground, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
   header          writes include/tollgate.h anew
   install --prefix DIR [--libdir DIR]
                   builds the C library and installs it for other builds; respects DESTDIR
   fuzz [--seconds N] [TARGET]
                   all fuzz targets, or one, for N seconds each (60)
+  wasm            builds the npm package in bindings/wasm/npm
+  playground [--serve]
+                  builds the playground in target/playground; --serve shows it on 127.0.0.1:8088
   demo [ARG…]     the command line's demo, with its arguments
 
 Each command line is printed before it runs. The first that fails ends the run.
@@ -55,6 +60,9 @@ fn main() -> ExitCode {
             Ok(plan) => fuzz::fuzz(&plan),
             Err(problem) => return wrong_usage(&problem),
         },
+        ["wasm"] => wasm::build(),
+        ["playground"] => wasm::build_playground(),
+        ["playground", "--serve"] => wasm::serve(),
         ["demo", rest @ ..] => demo(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

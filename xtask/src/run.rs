@@ -60,6 +60,19 @@ impl Run {
         self
     }
 
+    /// Runs in another directory than the workspace's.
+    pub(crate) fn within(mut self, directory: &Path) -> Self {
+        self.command.current_dir(directory);
+        self.line = format!("cd {} && {}", relative(directory), self.line);
+        self
+    }
+
+    /// A variable of the environment that need not be seen: it only keeps a program from chatting.
+    pub(crate) fn quiet_env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// A variable of the environment.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);

@@ -4,6 +4,7 @@ use crate::backends;
 use crate::c as c_library;
 use crate::fuzz;
 use crate::run::{Failure, Run, root};
+use crate::wasm;
 
 /// A part of the tests, by its name on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,12 @@ pub(crate) enum Part {
     C,
     /// The nginx module, in a real nginx.
     Nginx,
+    /// The npm package.
+    Wasm,
+    /// The Worker, in workerd.
+    Worker,
+    /// The playground, in a browser.
+    Playground,
     /// This program.
     Xtask,
 }
@@ -43,6 +50,9 @@ impl Part {
             "stores" => Part::Stores,
             "c" => Part::C,
             "nginx" => Part::Nginx,
+            "wasm" => Part::Wasm,
+            "worker" => Part::Worker,
+            "playground" => Part::Playground,
             "xtask" => Part::Xtask,
             _ => return None,
         })
@@ -59,6 +69,9 @@ impl Part {
             Part::Stores => stores(),
             Part::C => c(),
             Part::Nginx => nginx(),
+            Part::Wasm => wasm::test_package(),
+            Part::Worker => wasm::test_worker(),
+            Part::Playground => wasm::test_playground(),
             Part::Xtask => package("xtask"),
         }
     }
@@ -68,9 +81,12 @@ impl Part {
 pub(crate) fn all() -> Result<(), Failure> {
     backends::for_stores()?;
     backends::for_c()?;
+    // Tests of the workspace's packages run what is built here.
+    wasm::build_all()?;
     Run::cargo(["test", "--workspace"]).or(ADVICE)?;
     core_without_std()?;
     no_std()?;
+    wasm::javascript()?;
     installed()
 }
 
@@ -94,8 +110,14 @@ fn installed() -> Result<(), Failure> {
     fuzz::briefly()
 }
 
-const STORES: &[&str] =
-    &["tollgate-conformance", "tollgate-kv", "tollgate-lmdb", "tollgate-redis", "tollgate-region"];
+const STORES: &[&str] = &[
+    "tollgate-conformance",
+    "tollgate-kv",
+    "tollgate-lmdb",
+    "tollgate-objects",
+    "tollgate-redis",
+    "tollgate-region",
+];
 
 fn stores() -> Result<(), Failure> {
     backends::for_stores()?;
@@ -144,8 +166,9 @@ mod tests {
     #[test]
     fn every_part_in_the_usage_has_its_name() {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
-        let parts: Vec<&str> = parts.lines().next().unwrap().split(", ").collect();
-        assert_eq!(parts.len(), 9);
+        let (parts, _) = parts.split_once("\n  bench").unwrap();
+        let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
+        assert_eq!(parts.len(), 12);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }

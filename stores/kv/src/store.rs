@@ -9,9 +9,11 @@ use crate::fault::Fault;
 use crate::format::{self, FORMAT, Found};
 use crate::map::{KvMap, KvWrite};
 use crate::options::KvOptions;
+use crate::record::Totals;
 use crate::run::{Transactions, execute, perform_in};
+use crate::sweep;
 use crate::verify::verify;
-use crate::view::{View, Writing};
+use crate::view::{View, Writing, totals};
 
 /// Why a map could not be opened as a store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +87,43 @@ impl<M: KvMap> KvStore<M> {
         Ok(verified?)
     }
 
+    /// When [`Admin::expire`](tollgate::Admin::expire) will find something to do next, in Unix milliseconds:
+    /// a lease, a claim, a record past its retention, or a cell. It may find that this was put off. `None`:
+    /// as long as nothing new comes, never.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn next_due_ms(&self) -> Result<Option<u64>, StoreError> {
+        self.look(0, |view| sweep::next_due_ms(view.txn()))
+    }
+
+    /// Whether the store holds nothing at all, so that its map may be cleared.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn is_empty(&self) -> Result<bool, StoreError> {
+        let held = self.look(0, |view| totals(view.txn()))?;
+        Ok(held == Totals::default())
+    }
+
+    /// Looks at records in one transaction, in another one if it met a conflict. For `tollgate-objects`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    #[doc(hidden)]
+    pub fn look<T>(
+        &self,
+        now_ms: u64,
+        mut work: impl FnMut(&mut View<'_, '_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let found = self.repeat(self.options.max_attempts, |store| {
+            let txn = store.map.read()?;
+            format::is_present(&txn)?;
+            work(&mut View::read(&txn, &store.options, now_ms))
+        });
+        Ok(found?)
+    }
+
     /// One attempt of a change.
     fn attempt(&self, work: Work<'_>) -> Result<Result<Outcome, StoreError>, Fault> {
         let mut txn = self.map.write()?;
@@ -120,12 +159,7 @@ impl<M: KvMap> Transactions for KvStore<M> {
     }
 
     fn read(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
-        let outcome = self.repeat(self.options.max_attempts, |store| {
-            let txn = store.map.read()?;
-            format::is_present(&txn)?;
-            perform_in(&mut View::read(&txn, &store.options, now_ms), command, now_ms)
-        });
-        Ok(outcome?)
+        self.look(now_ms, |view| perform_in(view, command, now_ms))
     }
 
     fn write(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {

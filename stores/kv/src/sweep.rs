@@ -5,6 +5,7 @@ use tollgate::{AccountRef, Cell, CellKey, StoreError};
 
 use crate::fault::{Fault, corrupt};
 use crate::key;
+use crate::map::KvRead;
 use crate::record::ExpiringCell;
 use crate::view::{KEPT_MS, View};
 
@@ -26,6 +27,25 @@ pub(crate) struct Swept {
     pub(crate) seen: u32,
     /// Whether there is more to do.
     pub(crate) more: bool,
+}
+
+/// When a sweep finds something to do next: the first entry of an account, or of a cell, which is kept
+/// a while after it expired.
+pub(crate) fn next_due_ms(txn: &dyn KvRead) -> Result<Option<u64>, Fault> {
+    let first = |kind: u8| {
+        let entry = txn.first_at_or_after(&[kind])?;
+        Ok::<_, Fault>(entry.map(|(key, _)| key).filter(|key| key.first() == Some(&kind)))
+    };
+    // Damaged entries are seen to by the sweep, at once.
+    let account_ms = first(key::ACCOUNT_DUE)?
+        .map(|key| key::read_account_due(&key).map_or(0, |(due_ms, _)| due_ms));
+    let cell_ms = first(key::CELL_DUE)?.map(|key| {
+        key::read_cell_due(&key).map_or(0, |(due_ms, _)| due_ms.saturating_add(KEPT_MS))
+    });
+    Ok(match (account_ms, cell_ms) {
+        (Some(account_ms), Some(cell_ms)) => Some(account_ms.min(cell_ms)),
+        (account_ms, cell_ms) => account_ms.or(cell_ms),
+    })
 }
 
 impl View<'_, '_> {

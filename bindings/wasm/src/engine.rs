@@ -1,0 +1,236 @@
+//! The engine, over the store in memory.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tollgate::{
+    CompiledPolicy, Decision, Engine, Pepper, PolicyConfig, TokenText, TraceStep, Warning, lint,
+    preset,
+};
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::admin::{Call, administer};
+use crate::buffer::{with_input, write_output};
+use crate::error::{Fault, Place};
+use crate::flat::{FlatRequest, code, json, read_ending, write_decision};
+use crate::memory::RawMemoryStore;
+use crate::work::{at_once, explain, finish};
+
+/// See `Engine` of the package.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct RawEngine {
+    now: RefCell<Loaded>,
+    /// The latest decision that [`decide`](Self::decide) made.
+    latest: RefCell<Option<(Arc<Engine>, Decision)>>,
+    /// Why the latest call gave -1.
+    failed: RefCell<Option<Fault>>,
+}
+
+/// A policy as it was written, and what was made of it.
+#[derive(Clone, Debug)]
+struct Loaded {
+    config: PolicyConfig,
+    engine: Arc<Engine>,
+}
+
+fn read_policy(text: &str) -> Result<(PolicyConfig, CompiledPolicy), Fault> {
+    let config = PolicyConfig::from_json(text)?;
+    match config.compile() {
+        Ok(policy) => Ok((config, policy)),
+        // The same errors, with their lines.
+        Err(errors) => Err(CompiledPolicy::from_json(text).err().unwrap_or(errors).into()),
+    }
+}
+
+/// The text of a preset with a merge patch on it, as JSON.
+///
+/// # Errors
+/// There is no such preset, or the patch breaks it.
+#[wasm_bindgen(js_name = presetText)]
+pub fn preset_text(name: &str, patch: &str) -> Result<String, JsValue> {
+    let Some(config) = preset(name) else {
+        let names = tollgate::PRESETS.join(", ");
+        return Err(
+            Fault::invalid(format!("there is no preset `{name}`; there are {names}")).into()
+        );
+    };
+    let patch = serde_json::from_str(patch)
+        .map_err(|error| Fault::invalid(format!("the patch is not JSON: {error}")))?;
+    Ok(json(&config.merge_patch(&patch).map_err(Fault::from)?))
+}
+
+impl RawEngine {
+    fn open(text: &str, pepper: Option<Vec<u8>>) -> Result<Self, Fault> {
+        let (config, policy) = read_policy(text)?;
+        let mut engine = Engine::new(policy);
+        if let Some(key) = pepper {
+            let pepper = Pepper::new(&key).map_err(|error| Fault::invalid(error.to_string()))?;
+            engine = engine.with_pepper(pepper);
+        }
+        let now = RefCell::new(Loaded { config, engine: Arc::new(engine) });
+        Ok(RawEngine { now, latest: RefCell::default(), failed: RefCell::default() })
+    }
+
+    fn replace(&self, text: &str) -> Result<(), Fault> {
+        let (config, policy) = read_policy(text)?;
+        let mut now = self.now.borrow_mut();
+        now.engine = Arc::new(now.engine.with_policy(policy));
+        now.config = config;
+        Ok(())
+    }
+
+    /// The engine of now: what began under it ends under it.
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.now.borrow().engine)
+    }
+
+    fn or_minus_one(&self, done: Result<i32, Fault>) -> i32 {
+        done.unwrap_or_else(|fault| {
+            *self.failed.borrow_mut() = Some(fault);
+            -1
+        })
+    }
+}
+
+/// The checks of a decision, as JSON.
+#[derive(Serialize)]
+pub(crate) struct Steps {
+    steps: Vec<TraceStep>,
+}
+
+impl Steps {
+    pub(crate) fn to_json(steps: Vec<TraceStep>) -> String {
+        json(&Steps { steps })
+    }
+}
+
+#[wasm_bindgen]
+impl RawEngine {
+    /// An engine for a policy as text, JSON or TOML.
+    ///
+    /// # Errors
+    /// A policy that does not compile, or a pepper that is too short; the same with all that follow.
+    #[wasm_bindgen(constructor)]
+    pub fn new(policy: &str, pepper: Option<Vec<u8>>) -> Result<RawEngine, JsValue> {
+        Ok(RawEngine::open(policy, pepper)?)
+    }
+
+    /// Replaces the policy. One that does not compile changes nothing.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn reload(&self, policy: &str) -> Result<(), JsValue> {
+        Ok(self.replace(policy)?)
+    }
+
+    /// The policy in force, as JSON.
+    #[must_use]
+    pub fn policy(&self) -> String {
+        json(&self.now.borrow().config)
+    }
+
+    /// What is valid and probably not meant, as JSON.
+    #[must_use]
+    pub fn lint(&self) -> String {
+        let warnings = lint(&self.now.borrow().config);
+        let places = warnings.iter().map(|Warning { place, message, .. }| Place {
+            place,
+            line: None,
+            message,
+        });
+        json(&places.collect::<Vec<_>>())
+    }
+
+    /// The names of the headers that decisions read, as JSON.
+    #[wasm_bindgen(js_name = headerNames)]
+    #[must_use]
+    pub fn header_names(&self) -> String {
+        json(&self.engine().policy().header_names())
+    }
+
+    /// Decides the request in the first `len` bytes of the input. Gives `status × 4 + verdict`, or -1: see
+    /// [`failure`](Self::failure).
+    #[must_use]
+    pub fn decide(&self, store: &RawMemoryStore, len: usize) -> i32 {
+        let engine = self.engine();
+        let decided = with_input(len, |bytes| {
+            let request = FlatRequest::read(bytes)?;
+            Ok(engine.decide(&store.store, &request.lend()))
+        });
+        self.or_minus_one(decided.map(|decision| {
+            let code = code(&decision);
+            *self.latest.borrow_mut() = Some((engine, decision));
+            code
+        }))
+    }
+
+    /// Writes all that is to be told of the latest decision to the output; gives its length, 0 if there is none.
+    pub fn answer(&self, store: &RawMemoryStore) -> usize {
+        let latest = self.latest.borrow();
+        let Some((engine, decision)) = &*latest else { return 0 };
+        let account = decision
+            .account()
+            .and_then(|account| tollgate::Admin::new(&store.store).account_id(account, 0).ok());
+        write_output(|output| write_decision(output, engine, decision, account.as_ref()))
+    }
+
+    /// Why the latest call gave -1, as JSON.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.failed.borrow_mut().take().map(|fault| fault.to_json())
+    }
+
+    /// Explains the request in the input: its decision goes to the output, and the checks are given as JSON.
+    ///
+    /// # Errors
+    /// Bytes that are no request.
+    pub fn explain(&self, store: &RawMemoryStore, len: usize) -> Result<String, JsValue> {
+        let engine = self.engine();
+        let explained = with_input(len, |bytes| {
+            let request = FlatRequest::read(bytes)?;
+            at_once(explain(&engine, &request.lend(), &store.store))
+        });
+        let (explanation, account) = explained?;
+        write_output(|output| {
+            write_decision(output, &engine, &explanation.decision, account.as_ref());
+        });
+        Ok(Steps::to_json(explanation.steps))
+    }
+
+    /// Finishes a request as the input says; gives what was posted.
+    ///
+    /// # Errors
+    /// What the store refuses, or bytes that are no outcome.
+    pub fn finish(&self, store: &RawMemoryStore, len: usize) -> Result<Option<u64>, JsValue> {
+        let ending = with_input(len, read_ending)?;
+        Ok(at_once(finish(&ending, &store.store))??)
+    }
+
+    /// Administers, as the JSON says; the answer is JSON. An outcome stands in the first `len` bytes of the input.
+    ///
+    /// # Errors
+    /// What the store refuses, or what is not understood.
+    pub fn administer(
+        &self,
+        store: &RawMemoryStore,
+        call: &str,
+        now_ms: u64,
+        len: usize,
+    ) -> Result<String, JsValue> {
+        let call = Call::read(call, &self.engine(), len)?;
+        Ok(at_once(administer(&call, now_ms, &store.store))??)
+    }
+
+    /// Checks a token's text under the policy in force.
+    ///
+    /// # Errors
+    /// A text that no request could carry.
+    #[wasm_bindgen(js_name = checkToken)]
+    pub fn check_token(&self, text: &str) -> Result<(), JsValue> {
+        let format = self.engine().policy().token_format();
+        TokenText::parse(format, text)
+            .map(drop)
+            .map_err(|error| Fault::invalid(error.to_string()).into())
+    }
+}
