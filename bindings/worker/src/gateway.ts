@@ -27,6 +27,7 @@ export interface Gateway<Env> {
 export function createGateway<Env>(options: GatewayOptions<Env>): Gateway<Env> {
   const all = settings(options);
   let engine: Promise<Engine> | undefined;
+  let store: ObjectsStore | undefined;
   const engineOf = (env: Env): Promise<Engine> => {
     engine ??= open(all, env).catch((error: unknown) => {
       engine = undefined;
@@ -38,7 +39,7 @@ export function createGateway<Env>(options: GatewayOptions<Env>): Gateway<Env> {
     async fetch(request, env, ctx) {
       try {
         const engine = await engineOf(env);
-        const store = new ObjectsStore(all.objects(env), all.store);
+        store ??= new ObjectsStore(all.objects(env), all.store);
         const administered =
           all.admin === false
             ? undefined
@@ -119,6 +120,7 @@ class Handling<Env> {
         engine: this.#engine,
         store: this.#store,
         clock: () => this.#options.clock(this.#request),
+        account: decision.account,
         onFinishError: this.#options.onFinishError,
       },
       ticket,

@@ -1,6 +1,6 @@
-// The Worker: tollgate in front of an HTTP API, as policy.toml and wrangler.jsonc say.
+// The Worker: tollgate in front of an HTTP API, as policy.json and wrangler.jsonc say.
 
-import policy from "../policy.toml";
+import policy from "../policy.json";
 import { createGateway } from "./gateway.js";
 import type { TollgateObject } from "./objects.js";
 

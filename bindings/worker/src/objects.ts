@@ -33,7 +33,7 @@ export class TollgateObject<Env = unknown> extends DurableObject<Env> {
     const object = this.#opened();
     const answer = this.ctx.storage.transactionSync(() => object.perform(message, Date.now()));
     // Without an await in between, the alarm is of the same commit as the change that needs it.
-    await this.#arm(object.nextDueMs());
+    await this.#arm(object.nextDueMs(Date.now()));
     return answer;
   }
 
@@ -44,7 +44,8 @@ export class TollgateObject<Env = unknown> extends DurableObject<Env> {
     let nextMs: number | undefined;
     try {
       const object = this.#opened();
-      nextMs = this.ctx.storage.transactionSync(() => object.expire(Date.now()));
+      this.ctx.storage.transactionSync(() => object.expire(Date.now()));
+      nextMs = object.nextDueMs(Date.now());
     } catch (error) {
       console.error({ event: "tollgate_alarm_failed", error: String(error) });
       // Thrown on, it would be tried six times, and then never again.

@@ -33,7 +33,7 @@ export interface Admitted {
 }
 
 export interface GatewayOptions<Env> {
-  /** The policy: TOML or JSON as text, or an object. It is read once for each isolate. */
+  /** The policy: JSON as text, or an object. It is read once for each isolate. */
   policy: Policy | ((env: Env) => Policy);
   /** Where the state is. */
   objects: (env: Env) => Objects;

@@ -35,7 +35,7 @@ export async function decide<Env>(
   if (stream === null) {
     return { decision: await ask({ read: new Uint8Array(0) }), body: null };
   }
-  const needed = options.readBody === true || engine.wantsBody(asked(options, request, UNREAD));
+  const needed = options.readBody === true || request.headers.has("idempotency-key");
   if (!needed) {
     return { decision: await ask(UNREAD), body: stream };
   }

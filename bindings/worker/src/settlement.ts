@@ -4,6 +4,7 @@ import { RefusedError } from "tollgate";
 import type { Engine, Outcome, Store, StoredResponse, Ticket } from "tollgate";
 
 import type { Settlement } from "./options.js";
+import { sleep } from "./store.js";
 
 /** Pauses before a settlement is tried again on a store that failed. */
 const PAUSES_MS = [50, 400];
@@ -12,6 +13,7 @@ export interface Settling {
   engine: Engine;
   store: Store;
   clock: () => number;
+  account: string | undefined;
   onFinishError?: ((ticket: Ticket, error: unknown) => void) | undefined;
 }
 
@@ -55,14 +57,14 @@ export class Open {
   }
 
   #failed(error: unknown): void {
-    const { account, reservation } = this.#ticket;
+    const { reservation } = this.#ticket;
     if (this.#by.onFinishError !== undefined) {
       this.#by.onFinishError(this.#ticket, error);
       return;
     }
     console.error({
       event: "tollgate_not_settled",
-      account,
+      account: this.#by.account,
       reservation: reservation.toString(),
       error: String(error),
     });
@@ -84,8 +86,4 @@ function outcome(settlement: Settlement, response: StoredResponse | undefined): 
     case "unknown":
       return { kind: "unknown" };
   }
-}
-
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

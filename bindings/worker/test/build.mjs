@@ -35,7 +35,6 @@ async function worker(name, entry) {
     target: "es2022",
     conditions: ["workerd", "worker", "browser"],
     external: ["cloudflare:*"],
-    loader: { ".toml": "text" },
     plugins: [wasmBeside(directory)],
     logLevel: "warning",
   });
