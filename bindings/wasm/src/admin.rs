@@ -1,7 +1,9 @@
 //! Administration: calls and answers as JSON.
 
-use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use core::mem::{replace, take};
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
 use tollgate::{
     AccountId, AccountPatch, AccountRef, AccountView, Administration, Amount, Command, Engine,
     Finish, IpNet, Outcome, Period, Reservation, ReservationId, ReservationState, SpendCap,
@@ -11,104 +13,8 @@ use tollgate::{
 use crate::buffer::with_input;
 use crate::error::Fault;
 use crate::flat::read_ending;
-use crate::number::Number;
+use crate::json::{Json, JsonText, Members, number, text, unfit};
 use crate::work::Ask;
-
-/// What JavaScript asks.
-#[derive(Deserialize)]
-#[serde(
-    tag = "op",
-    rename_all = "snake_case",
-    rename_all_fields = "camelCase",
-    deny_unknown_fields
-)]
-enum Asked {
-    PutAccount {
-        id: String,
-        balance: Option<Number>,
-        networks: Option<Vec<String>>,
-        spend_caps: Option<Vec<Cap>>,
-        senders: Option<Vec<Box<str>>>,
-    },
-    PutToken {
-        token: String,
-        account: String,
-        scopes: Option<Vec<Box<str>>>,
-        networks: Option<Vec<String>>,
-        #[serde(default, deserialize_with = "given")]
-        quota: Option<Option<OwnQuota>>,
-        spend_caps: Option<Vec<Cap>>,
-        #[serde(default, deserialize_with = "given")]
-        expires_ms: Option<Option<Number>>,
-    },
-    RotateToken {
-        token: Named,
-        replacement: String,
-        grace_ms: Number,
-    },
-    RevokeToken {
-        token: Named,
-    },
-    Deposit {
-        account: String,
-        amount: Number,
-    },
-    Refund {
-        account: String,
-        reservation: Number,
-        amount: Number,
-        reference: String,
-    },
-    Resolve {
-        account: String,
-        reservation: Number,
-    },
-    Account {
-        id: String,
-    },
-    Accounts {
-        after: Option<String>,
-        at_most: Option<usize>,
-    },
-    Tokens {
-        account: String,
-    },
-    Reservations {
-        account: String,
-    },
-    Expire {},
-}
-
-/// A field that may be left out, and may be `null` to take a setting away.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-/// A token by its text, or by its digest, which an operator sees in lists.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Named {
-    Text(String),
-    Digest { digest: String },
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct OwnQuota {
-    limit: Number,
-    window_ms: Number,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Cap {
-    per: Period,
-    amount: Number,
-    #[serde(default)]
-    shadow: bool,
-}
 
 /// A call, with all that its command borrows.
 #[derive(Debug)]
@@ -133,82 +39,77 @@ const AT_MOST: usize = 1_000;
 impl Call {
     /// Reads a call; what an operator says of an end stands in the first `len` bytes of the input.
     pub(crate) fn read(call: &str, engine: &Engine, len: usize) -> Result<Self, Fault> {
-        let asked = serde_json::from_str(call).map_err(|error| not_understood(&error))?;
-        Ok(match asked {
-            Asked::PutAccount { id, balance, networks, spend_caps, senders } => {
-                let settings = AccountPatch {
-                    networks: read_networks(networks)?,
-                    spend_caps: spend_caps.map(read_caps),
-                    senders,
-                };
-                let opening_balance = Amount(balance.map_or(0, |Number(balance)| balance));
-                Call::PutAccount { account: account(&id)?, opening_balance, settings }
-            }
-            Asked::PutToken {
-                token,
-                account: owner,
-                scopes,
-                networks,
-                quota,
-                spend_caps,
-                expires_ms,
-            } => {
-                let own = |OwnQuota { limit, window_ms }| TokenQuota {
-                    limit: limit.0,
-                    window_ms: window_ms.0,
-                };
-                let settings = TokenPatch {
-                    scopes,
-                    networks: read_networks(networks)?,
-                    quota: quota.map(|quota| quota.map(own)),
-                    spend_caps: spend_caps.map(read_caps),
-                    expires_ms: expires_ms.map(|at| at.map(|Number(at)| at)),
-                };
-                let digest = digest(engine, &token)?;
-                Call::PutToken { digest, account: account(&owner)?, settings }
-            }
-            Asked::RotateToken { token, replacement, grace_ms } => Call::RotateToken {
-                old: named(engine, &token)?,
-                new: digest(engine, &replacement)?,
-                grace_ms: grace_ms.0,
+        let mut asked = Members::read(call)?;
+        let call = match &*asked.text("op")? {
+            "put_account" => Call::PutAccount {
+                account: asked.account("id")?,
+                opening_balance: Amount(asked.optional_number("balance")?.unwrap_or(0)),
+                settings: AccountPatch {
+                    networks: asked.networks()?,
+                    spend_caps: asked.caps()?,
+                    senders: asked.texts("senders")?,
+                },
             },
-            Asked::RevokeToken { token } => Call::RevokeToken { digest: named(engine, &token)? },
-            Asked::Deposit { account: id, amount } => {
-                Call::Deposit { account: account(&id)?, amount: Amount(amount.0) }
-            }
-            Asked::Refund { account: id, reservation, amount, reference } => Call::Refund {
-                account: AccountRef::Id(account(&id)?),
-                reservation: ReservationId(reservation.0),
-                amount: Amount(amount.0),
-                reference,
+            "put_token" => Call::PutToken {
+                digest: digest(engine, &asked.text("token")?)?,
+                account: asked.account("account")?,
+                settings: TokenPatch {
+                    scopes: asked.texts("scopes")?,
+                    networks: asked.networks()?,
+                    quota: asked.quota()?,
+                    spend_caps: asked.caps()?,
+                    expires_ms: asked.expiry()?,
+                },
             },
-            Asked::Resolve { account: id, reservation } => Call::Resolve {
-                account: account(&id)?,
-                reservation: ReservationId(reservation.0),
+            "rotate_token" => Call::RotateToken {
+                old: asked.token(engine)?,
+                new: digest(engine, &asked.text("replacement")?)?,
+                grace_ms: asked.number("graceMs")?,
+            },
+            "revoke_token" => Call::RevokeToken { digest: asked.token(engine)? },
+            "deposit" => Call::Deposit {
+                account: asked.account("account")?,
+                amount: Amount(asked.number("amount")?),
+            },
+            "refund" => Call::Refund {
+                account: AccountRef::Id(asked.account("account")?),
+                reservation: ReservationId(asked.number("reservation")?),
+                amount: Amount(asked.number("amount")?),
+                reference: asked.text("reference")?,
+            },
+            "resolve" => Call::Resolve {
+                account: asked.account("account")?,
+                reservation: ReservationId(asked.number("reservation")?),
                 finish: with_input(len, read_ending)?.finish,
             },
-            Asked::Account { id } => Call::Inspect { account: account(&id)? },
-            Asked::Accounts { after, at_most } => {
-                let after = after.as_deref().map(account).transpose()?;
-                Call::ListAccounts { after, at_most: at_most.unwrap_or(AT_MOST) }
+            "account" => Call::Inspect { account: asked.account("id")? },
+            "accounts" => {
+                let after = asked.optional("after");
+                let at_most = asked.optional_number("atMost")?;
+                Call::ListAccounts {
+                    after: after.map(|after| account(&text(after, "after")?)).transpose()?,
+                    at_most: at_most.map_or(AT_MOST, |it| usize::try_from(it).unwrap_or(AT_MOST)),
+                }
             }
-            Asked::Tokens { account: id } => Call::ListTokens { account: account(&id)? },
-            Asked::Reservations { account: id } => {
-                Call::ListReservations { account: account(&id)? }
-            }
-            Asked::Expire {} => Call::Expire,
-        })
+            "tokens" => Call::ListTokens { account: asked.account("account")? },
+            "reservations" => Call::ListReservations { account: asked.account("account")? },
+            "expire" => Call::Expire,
+            _ => return Err(unfit("op", "the name of something that operators do")),
+        };
+        asked.end()?;
+        Ok(call)
     }
 
-    fn command(&self) -> Administration<'_> {
+    /// The command; settings go over to it.
+    fn command(&mut self) -> Administration<'_> {
         match self {
             Call::PutAccount { account, opening_balance, settings } => Administration::PutAccount {
                 account,
                 opening_balance: *opening_balance,
-                settings: settings.clone(),
+                settings: take(settings),
             },
             Call::PutToken { digest, account, settings } => {
-                Administration::PutToken { digest, account, settings: settings.clone() }
+                Administration::PutToken { digest, account, settings: take(settings) }
             }
             Call::RotateToken { old, new, grace_ms } => {
                 Administration::RotateToken { old, new, grace_ms: *grace_ms }
@@ -226,7 +127,7 @@ impl Call {
             Call::Resolve { account, reservation, finish } => Administration::Resolve {
                 account,
                 reservation: *reservation,
-                finish: finish.clone(),
+                finish: replace(finish, Finish::Unknown),
             },
             Call::Inspect { account } => Administration::Inspect { account },
             Call::ListAccounts { after, at_most } => {
@@ -239,42 +140,77 @@ impl Call {
     }
 }
 
-/// Performs a call; the answer is JSON.
-pub(crate) async fn administer(
-    call: &Call,
-    now_ms: u64,
-    store: &impl Ask,
-) -> Result<String, Fault> {
-    let command = call.command();
-    let answer = match store.ask(&Command::Administer(&command), now_ms).await? {
-        Outcome::Refused(refusal) => return Err(refusal.into()),
-        Outcome::Done => Value::Null,
-        Outcome::Settled(settled) => json!(settled.posted.map(|posted| Number(posted.0))),
-        Outcome::Account(view) => account_view(&view),
-        Outcome::Accounts(names) => names.iter().map(|name| Value::from(name.as_str())).collect(),
-        Outcome::Tokens(tokens) => {
-            tokens.iter().map(|(digest, token)| token_view(digest, token)).collect()
-        }
-        Outcome::Reservations(reservations) => {
-            reservations.iter().map(|(id, it)| reservation_view(*id, it)).collect()
-        }
-        Outcome::Expired(ended) => json!(Number(ended)),
-        _ => return Err(StoreError::WrongOutcome.into()),
-    };
-    Ok(answer.to_string())
-}
+/// Members that several calls have.
+impl Members {
+    fn account(&mut self, name: &str) -> Result<AccountId, Fault> {
+        account(&self.text(name)?)
+    }
 
-/// serde quotes a text that it did not want, and that text may be a secret in the wrong field.
-fn not_understood(error: &serde_json::Error) -> Fault {
-    let message = error.to_string();
-    let quoted = message.find(": string \"").zip(message.rfind("\", expected "));
-    match quoted {
-        Some((start, end)) => {
-            let before = message.get(..start).unwrap_or_default();
-            let after = message.get(end.saturating_add(1)..).unwrap_or_default();
-            Fault::invalid(format!("{before}: a string{after}"))
+    /// A token by its text, or by its digest, which an operator sees in lists.
+    fn token(&mut self, engine: &Engine) -> Result<TokenDigest, Fault> {
+        match self.required("token")? {
+            Json::Text(text) => digest(engine, &text),
+            named => {
+                let mut named = Members::of(named, "token")?;
+                let digest = named.text("digest")?;
+                named.end()?;
+                TokenDigest::from_hex(&digest).map_err(|error| Fault::invalid(error.to_string()))
+            }
         }
-        None => Fault::Invalid(message),
+    }
+
+    fn texts(&mut self, name: &str) -> Result<Option<Vec<Box<str>>>, Fault> {
+        let Some(items) = self.list(name)? else { return Ok(None) };
+        let mut texts = Vec::new();
+        for item in items {
+            texts.push(text(item, name)?.into());
+        }
+        Ok(Some(texts))
+    }
+
+    fn networks(&mut self) -> Result<Option<Vec<IpNet>>, Fault> {
+        let Some(texts) = self.texts("networks")? else { return Ok(None) };
+        let mut networks = Vec::new();
+        for text in texts {
+            let network = parse_network(&text);
+            networks.push(network.map_err(|error| Fault::invalid(error.to_string()))?);
+        }
+        Ok(Some(networks))
+    }
+
+    fn caps(&mut self) -> Result<Option<Vec<SpendCap>>, Fault> {
+        let Some(items) = self.list("spendCaps")? else { return Ok(None) };
+        let mut caps = Vec::new();
+        for item in items {
+            let mut cap = Members::of(item, "spendCaps")?;
+            let (per, amount) = (period(&cap.text("per")?)?, Amount(cap.number("amount")?));
+            let shadow = cap.flag("shadow")?;
+            cap.end()?;
+            caps.push(SpendCap { per, amount, shadow });
+        }
+        Ok(Some(caps))
+    }
+
+    /// `null` takes it away.
+    fn quota(&mut self) -> Result<Option<Option<TokenQuota>>, Fault> {
+        let Some(quota) = self.given("quota") else { return Ok(None) };
+        if quota == Json::Null {
+            return Ok(Some(None));
+        }
+        let mut quota = Members::of(quota, "quota")?;
+        let (limit, window_ms) = (quota.number("limit")?, quota.number("windowMs")?);
+        quota.end()?;
+        Ok(Some(Some(TokenQuota { limit, window_ms })))
+    }
+
+    /// `null` takes it away.
+    fn expiry(&mut self) -> Result<Option<Option<u64>>, Fault> {
+        let name = "expiresMs";
+        match self.given(name) {
+            None => Ok(None),
+            Some(Json::Null) => Ok(Some(None)),
+            Some(at) => Ok(Some(Some(number(at, name)?))),
+        }
     }
 }
 
@@ -288,89 +224,118 @@ fn digest(engine: &Engine, text: &str) -> Result<TokenDigest, Fault> {
     Ok(engine.digest(&text))
 }
 
-fn named(engine: &Engine, token: &Named) -> Result<TokenDigest, Fault> {
-    match token {
-        Named::Text(text) => digest(engine, text),
-        Named::Digest { digest } => {
-            TokenDigest::from_hex(digest).map_err(|error| Fault::invalid(error.to_string()))
+fn period(name: &str) -> Result<Period, Fault> {
+    let period: Result<_, serde::de::value::Error> = Period::deserialize(name.into_deserializer());
+    period.map_err(|_| unfit("per", "\"day\", \"month\" or \"lifetime\""))
+}
+
+/// Performs a call; the answer is JSON.
+pub(crate) async fn administer(
+    mut call: Call,
+    now_ms: u64,
+    store: &impl Ask,
+) -> Result<String, Fault> {
+    let command = call.command();
+    let answer = store.ask(&Command::Administer(&command), now_ms).await;
+    write_answer(answer?)
+}
+
+fn write_answer(answer: Outcome) -> Result<String, Fault> {
+    let mut json = JsonText::default();
+    match answer {
+        Outcome::Refused(refusal) => return Err(refusal.into()),
+        Outcome::Done => json.word("null"),
+        Outcome::Settled(settled) => json.optional(settled.posted.map(|posted| posted.0)),
+        Outcome::Account(view) => write_account(&mut json, &view),
+        Outcome::Accounts(names) => json.texts(names.iter().map(AccountId::as_str)),
+        Outcome::Tokens(tokens) => {
+            json.word("[");
+            for (digest, token) in &tokens {
+                write_token(&mut json, digest, token);
+            }
+            json.close(']')
         }
+        Outcome::Reservations(reservations) => {
+            json.word("[");
+            for (id, reservation) in &reservations {
+                write_reservation(&mut json, *id, reservation);
+            }
+            json.close(']')
+        }
+        Outcome::Expired(ended) => json.number(ended),
+        _ => return Err(StoreError::WrongOutcome.into()),
+    };
+    Ok(json.into_string())
+}
+
+fn write_networks(json: &mut JsonText, networks: &[IpNet]) {
+    json.name("networks").word("[");
+    for network in networks {
+        json.shown(network);
     }
+    json.close(']');
 }
 
-fn read_networks(networks: Option<Vec<String>>) -> Result<Option<Vec<IpNet>>, Fault> {
-    let Some(networks) = networks else { return Ok(None) };
-    let read = networks
-        .iter()
-        .map(|text| parse_network(text).map_err(|error| Fault::invalid(error.to_string())));
-    read.collect::<Result<_, _>>().map(Some)
+fn write_caps(json: &mut JsonText, caps: &[SpendCap]) {
+    json.name("spendCaps").word("[");
+    for cap in caps {
+        json.word("{").name("per").variant(&cap.per);
+        json.name("amount").number(cap.amount.0).name("shadow").flag(cap.shadow).close('}');
+    }
+    json.close(']');
 }
 
-fn read_caps(caps: Vec<Cap>) -> Vec<SpendCap> {
-    let cap = |Cap { per, amount, shadow }| SpendCap { per, amount: Amount(amount.0), shadow };
-    caps.into_iter().map(cap).collect()
+fn write_account<'j>(json: &'j mut JsonText, view: &AccountView) -> &'j mut JsonText {
+    let AccountView { wallet, settings } = view;
+    json.word("{");
+    for (name, number) in [
+        ("balance", wallet.balance.0),
+        ("held", wallet.held.0),
+        ("available", wallet.available().0),
+        ("posted", wallet.posted.0),
+        ("deposited", wallet.deposited.0),
+        ("refunded", wallet.refunded.0),
+        ("reservations", wallet.open_reservations),
+    ] {
+        json.name(name).number(number);
+    }
+    write_networks(json, &settings.networks);
+    write_caps(json, &settings.spend_caps);
+    json.name("senders").texts(settings.senders.iter().map(|sender| &**sender)).close('}')
 }
 
-fn number(amount: Amount) -> Number {
-    Number(amount.0)
+fn write_token(json: &mut JsonText, digest: &TokenDigest, token: &Token) {
+    json.word("{").name("digest").shown(digest);
+    json.name("scopes").texts(token.scopes.iter().map(|scope| &**scope));
+    write_networks(json, &token.networks);
+    json.name("quota");
+    match token.quota {
+        Some(TokenQuota { limit, window_ms }) => {
+            json.word("{").name("limit").number(limit);
+            json.name("windowMs").number(window_ms).close('}')
+        }
+        None => json.word("null"),
+    };
+    write_caps(json, &token.spend_caps);
+    json.name("expiresMs").optional(token.expires_ms);
+    json.name("revoked").flag(token.revoked).close('}');
 }
 
-fn networks(networks: &[IpNet]) -> Value {
-    networks.iter().map(|network| Value::from(network.to_string())).collect()
-}
-
-fn caps(caps: &[SpendCap]) -> Value {
-    let cap = |cap: &SpendCap| json!({"per": cap.per, "amount": number(cap.amount), "shadow": cap.shadow});
-    caps.iter().map(cap).collect()
-}
-
-fn account_view(AccountView { wallet, settings }: &AccountView) -> Value {
-    json!({
-        "balance": number(wallet.balance),
-        "held": number(wallet.held),
-        "available": number(wallet.available()),
-        "posted": number(wallet.posted),
-        "deposited": number(wallet.deposited),
-        "refunded": number(wallet.refunded),
-        "reservations": Number(wallet.open_reservations),
-        "networks": networks(&settings.networks),
-        "spendCaps": caps(&settings.spend_caps),
-        "senders": settings.senders,
-    })
-}
-
-fn token_view(digest: &TokenDigest, token: &Token) -> Value {
-    let quota = token
-        .quota
-        .map(|quota| json!({"limit": Number(quota.limit), "windowMs": Number(quota.window_ms)}));
-    json!({
-        "digest": digest.to_string(),
-        "scopes": token.scopes,
-        "networks": networks(&token.networks),
-        "quota": quota,
-        "spendCaps": caps(&token.spend_caps),
-        "expiresMs": token.expires_ms.map(Number),
-        "revoked": token.revoked,
-    })
-}
-
-fn reservation_view(id: ReservationId, reservation: &Reservation) -> Value {
+fn write_reservation(json: &mut JsonText, id: ReservationId, reservation: &Reservation) {
     let (state, posted, refunded, by_expiry) = match &reservation.state {
         ReservationState::Held => ("held", None, None, false),
         ReservationState::Voided { by_expiry } => ("voided", None, None, *by_expiry),
         ReservationState::Posted { amount, refunds, by_expiry } => {
             let refunded = refunds.iter().fold(0_u64, |sum, (_, part)| sum.saturating_add(part.0));
-            ("posted", Some(number(*amount)), Some(Number(refunded)), *by_expiry)
+            ("posted", Some(amount.0), Some(refunded), *by_expiry)
         }
     };
-    json!({
-        "id": Number(id.0),
-        "amount": number(reservation.amount),
-        "token": reservation.token.to_string(),
-        "state": state,
-        "posted": posted,
-        "refunded": refunded,
-        "byExpiry": by_expiry,
-        "holdsKey": reservation.claim.is_some(),
-        "leaseUntilMs": Number(reservation.lease_until_ms),
-    })
+    json.word("{").name("id").number(id.0);
+    json.name("amount").number(reservation.amount.0);
+    json.name("token").shown(&reservation.token);
+    json.name("state").text(state);
+    json.name("posted").optional(posted).name("refunded").optional(refunded);
+    json.name("byExpiry").flag(by_expiry);
+    json.name("holdsKey").flag(reservation.claim.is_some());
+    json.name("leaseUntilMs").number(reservation.lease_until_ms).close('}');
 }

@@ -3,18 +3,17 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use serde::Serialize;
 use tollgate::{
     CompiledPolicy, Decision, Engine, Pepper, PolicyConfig, TokenText, TraceStep, Warning, lint,
-    preset,
 };
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::admin::{Call, administer};
 use crate::buffer::{with_input, write_output};
-use crate::error::{Fault, Place};
-use crate::flat::{FlatRequest, code, json, read_ending, write_decision};
+use crate::error::{Fault, write_place};
+use crate::flat::{FlatRequest, code, read_ending, write_decision};
+use crate::json::{JsonText, json_list};
 use crate::memory::RawMemoryStore;
 use crate::work::{at_once, explain, finish};
 
@@ -43,23 +42,6 @@ fn read_policy(text: &str) -> Result<(PolicyConfig, CompiledPolicy), Fault> {
         // The same errors, with their lines.
         Err(errors) => Err(CompiledPolicy::from_json(text).err().unwrap_or(errors).into()),
     }
-}
-
-/// The text of a preset with a merge patch on it, as JSON.
-///
-/// # Errors
-/// There is no such preset, or the patch breaks it.
-#[wasm_bindgen(js_name = presetText)]
-pub fn preset_text(name: &str, patch: &str) -> Result<String, JsValue> {
-    let Some(config) = preset(name) else {
-        let names = tollgate::PRESETS.join(", ");
-        return Err(
-            Fault::invalid(format!("there is no preset `{name}`; there are {names}")).into()
-        );
-    };
-    let patch = serde_json::from_str(patch)
-        .map_err(|error| Fault::invalid(format!("the patch is not JSON: {error}")))?;
-    Ok(json(&config.merge_patch(&patch).map_err(Fault::from)?))
 }
 
 impl RawEngine {
@@ -96,15 +78,21 @@ impl RawEngine {
 }
 
 /// The checks of a decision, as JSON.
-#[derive(Serialize)]
-pub(crate) struct Steps {
-    steps: Vec<TraceStep>,
-}
-
-impl Steps {
-    pub(crate) fn to_json(steps: Vec<TraceStep>) -> String {
-        json(&Steps { steps })
+pub(crate) fn steps_json(steps: &[TraceStep]) -> String {
+    let mut json = JsonText::default();
+    json.word("{").name("steps").word("[");
+    for step in steps {
+        json.word("{").name("check").variant(&step.check);
+        json.name("rule").text(&step.rule).name("observed").text(&step.observed);
+        json.name("result").variant(&step.result).name("fix");
+        match &step.fix {
+            Some(fix) => json.text(fix),
+            None => json.word("null"),
+        };
+        json.close('}');
     }
+    json.close(']').close('}');
+    json.into_string()
 }
 
 #[wasm_bindgen]
@@ -124,29 +112,23 @@ impl RawEngine {
         Ok(self.replace(policy)?)
     }
 
-    /// The policy in force, as JSON.
-    #[must_use]
-    pub fn policy(&self) -> String {
-        json(&self.now.borrow().config)
-    }
-
     /// What is valid and probably not meant, as JSON.
     #[must_use]
     pub fn lint(&self) -> String {
-        let warnings = lint(&self.now.borrow().config);
-        let places = warnings.iter().map(|Warning { place, message, .. }| Place {
-            place,
-            line: None,
-            message,
-        });
-        json(&places.collect::<Vec<_>>())
+        let mut json = JsonText::default();
+        json.word("[");
+        for Warning { place, message, .. } in &lint(&self.now.borrow().config) {
+            write_place(&mut json, place, None, message);
+        }
+        json.close(']');
+        json.into_string()
     }
 
     /// The names of the headers that decisions read, as JSON.
     #[wasm_bindgen(js_name = headerNames)]
     #[must_use]
     pub fn header_names(&self) -> String {
-        json(&self.engine().policy().header_names())
+        json_list(self.engine().policy().header_names().iter().copied())
     }
 
     /// Decides the request in the first `len` bytes of the input. Gives `status × 4 + verdict`, or -1: see
@@ -195,7 +177,7 @@ impl RawEngine {
         write_output(|output| {
             write_decision(output, &engine, &explanation.decision, account.as_ref());
         });
-        Ok(Steps::to_json(explanation.steps))
+        Ok(steps_json(&explanation.steps))
     }
 
     /// Finishes a request as the input says; gives what was posted.
@@ -219,7 +201,7 @@ impl RawEngine {
         len: usize,
     ) -> Result<String, JsValue> {
         let call = Call::read(call, &self.engine(), len)?;
-        Ok(at_once(administer(&call, now_ms, &store.store))??)
+        Ok(at_once(administer(call, now_ms, &store.store))??)
     }
 
     /// Checks a token's text under the policy in force.

@@ -1,8 +1,9 @@
 //! What is thrown: a kind, a code for programs, a text for people.
 
-use serde::Serialize;
 use tollgate::{AdminError, FinishError, PolicyErrors, Refusal, StoreError};
 use wasm_bindgen::JsValue;
+
+use crate::json::JsonText;
 
 /// Why a call failed. It crosses as JSON; JavaScript makes an error class of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,43 +18,38 @@ pub(crate) enum Fault {
     Store(#[from] StoreError),
 }
 
-#[derive(Serialize)]
-struct Thrown<'a> {
-    kind: &'static str,
-    code: &'static str,
-    message: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<Place<'a>>,
-}
-
-/// Something about a policy, and where.
-#[derive(Serialize)]
-pub(crate) struct Place<'a> {
-    pub(crate) place: &'a str,
-    pub(crate) line: Option<usize>,
-    pub(crate) message: &'a str,
-}
-
 impl Fault {
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Fault::Invalid(message.into())
     }
 
     pub(crate) fn to_json(&self) -> String {
-        let (kind, code, errors) = match self {
-            Fault::Policy(errors) => {
-                ("policy", "policy_invalid", errors.iter().map(place).collect())
-            }
-            Fault::Invalid(_) => ("request", "invalid_argument", Vec::new()),
-            Fault::Refused(refusal) => ("refused", refusal.code(), Vec::new()),
-            Fault::Store(error) => ("store", error.code(), Vec::new()),
+        let (kind, code) = match self {
+            Fault::Policy(_) => ("policy", "policy_invalid"),
+            Fault::Invalid(_) => ("request", "invalid_argument"),
+            Fault::Refused(refusal) => ("refused", refusal.code()),
+            Fault::Store(error) => ("store", error.code()),
         };
-        crate::flat::json(&Thrown { kind, code, message: self.to_string(), errors })
+        let mut json = JsonText::default();
+        json.word("{").name("kind").text(kind).name("code").text(code);
+        json.name("message").text(&self.to_string());
+        if let Fault::Policy(errors) = self {
+            json.name("errors").word("[");
+            for error in errors {
+                write_place(&mut json, &error.place, error.line, &error.message);
+            }
+            json.close(']');
+        }
+        json.close('}');
+        json.into_string()
     }
 }
 
-fn place(error: &tollgate::PolicyError) -> Place<'_> {
-    Place { place: &error.place, line: error.line, message: &error.message }
+/// Something about a policy, and where.
+pub(crate) fn write_place(json: &mut JsonText, place: &str, line: Option<usize>, message: &str) {
+    json.word("{").name("place").text(place).name("line");
+    json.word(line.map(|line| line.to_string()).as_deref().unwrap_or("null"));
+    json.name("message").text(message).close('}');
 }
 
 impl From<Fault> for JsValue {

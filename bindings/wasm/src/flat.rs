@@ -6,18 +6,17 @@ use core::net::IpAddr;
 
 use tollgate::{
     AccountId, AccountRef, Amount, Answer, Body, Decision, Engine, Finish, Headers, Request,
-    ReservationId, StoredResponse, Ticket, Verdict,
+    ReservationId, Single, StoredResponse, Ticket, Verdict,
 };
 
-use tollgate_objects::{Call, Lost, Reply};
-
 use crate::error::Fault;
+use crate::json::json_list;
 
 /// Takes parts from the front of bytes.
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
         let (taken, rest) = self.0.split_at_checked(len).ok_or_else(cut_short)?;
         self.0 = rest;
         Ok(taken)
@@ -37,7 +36,7 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_le_bytes)
     }
 
-    fn u32(&mut self) -> Result<u32, Fault> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Fault> {
         self.array().map(u32::from_le_bytes)
     }
 
@@ -45,7 +44,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn len(&mut self) -> Result<usize, Fault> {
+    pub(crate) fn len(&mut self) -> Result<usize, Fault> {
         usize::try_from(self.u32()?).map_err(|_| cut_short())
     }
 
@@ -54,7 +53,7 @@ impl<'a> Reader<'a> {
             .map_err(|_| Fault::invalid(format!("{what} is not UTF-8")))
     }
 
-    fn end(&self) -> Result<(), Fault> {
+    pub(crate) fn end(&self) -> Result<(), Fault> {
         if self.0.is_empty() { Ok(()) } else { Err(Fault::invalid("bytes are left over")) }
     }
 }
@@ -63,7 +62,7 @@ fn cut_short() -> Fault {
     Fault::invalid("the bytes end before what their lengths say")
 }
 
-const LENGTHS: usize = 8; // of a header: its name's and its value's
+pub(crate) const LENGTHS: usize = 8; // of a header: its name's and its value's
 
 /// Headers as they stand in a request's bytes.
 struct FlatHeaders<'a> {
@@ -107,6 +106,20 @@ impl Headers for FlatHeaders<'_> {
     fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
         let named = |(key, _): &(&[u8], &[u8])| key.eq_ignore_ascii_case(name.as_bytes());
         self.iter().filter(named).nth(nth).map(|(_, value)| value)
+    }
+
+    fn single(&self, name: &str) -> Single<'_> {
+        // One pass: this is asked of every request.
+        let mut found = Single::None;
+        for (key, value) in self.iter() {
+            if key.eq_ignore_ascii_case(name.as_bytes()) {
+                if found != Single::None {
+                    return Single::Repeated;
+                }
+                found = Single::One(value);
+            }
+        }
+        found
     }
 }
 
@@ -208,15 +221,14 @@ pub(crate) fn write_decision(
     let route = decision.route().and_then(|route| engine.policy().route(route));
     let store_error = decision.store_error().map(ToString::to_string);
     let shadows = decision.shadows();
-    let limits: Vec<&str> = engine
+    let limits = engine
         .policy()
         .limits(decision.route())
         .iter()
         .zip(0_u32..)
         .filter(|(_, bit)| shadows.limits.checked_shr(*bit).is_some_and(|bits| bits & 1 == 1))
-        .map(|(limit, _)| &*limit.name)
-        .collect();
-    let limits = if limits.is_empty() { String::new() } else { json(&limits) };
+        .map(|(limit, _)| &*limit.name);
+    let limits = if shadows.limits == 0 { String::new() } else { json_list(limits) };
     let ticket = decision.ticket().map(ticket_bytes).unwrap_or_default();
     let flags = [
         (account.is_some(), HAS_ACCOUNT),
@@ -259,12 +271,7 @@ pub(crate) fn write_decision(
     }
 }
 
-pub(crate) fn json<T: serde::Serialize>(value: &T) -> String {
-    // Strings, numbers and lists of them: nothing that JSON cannot say.
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-fn put_len(output: &mut Vec<u8>, len: usize) {
+pub(crate) fn put_len(output: &mut Vec<u8>, len: usize) {
     output.extend(u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
 }
 
@@ -371,37 +378,4 @@ fn stored(
         Ok((name.into(), value.into()))
     });
     Ok(StoredResponse { status, headers: headers.collect::<Result<_, Fault>>()?, body })
-}
-
-/// Writes what is to be sent: how many, for each the lengths of its object's name and its message and whether it may be
-/// sent again, then names and messages.
-pub(crate) fn write_calls(output: &mut Vec<u8>, calls: &[Call]) {
-    put_len(output, calls.len());
-    for call in calls {
-        put_len(output, call.object.len());
-        put_len(output, call.message.len());
-        put_len(output, usize::from(call.repeatable));
-    }
-    for call in calls {
-        output.extend(call.object.as_bytes());
-        output.extend(&call.message);
-    }
-}
-
-/// Reads what came of them: how many, for each whether it is an answer and its length, then answers, or why there is none.
-pub(crate) fn read_replies(bytes: &[u8]) -> Result<Vec<Reply>, Fault> {
-    let mut reader = Reader(bytes);
-    let count = reader.len()?;
-    let mut heads = Reader(reader.take(count.saturating_mul(LENGTHS))?);
-    let mut replies = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (is_answer, len) = (heads.u32()? != 0, heads.len()?);
-        let reply = reader.take(len)?;
-        replies.push(match is_answer {
-            true => Ok(reply.to_vec()),
-            false => Err(Lost::new(&String::from_utf8_lossy(reply))),
-        });
-    }
-    reader.end()?;
-    Ok(replies)
 }

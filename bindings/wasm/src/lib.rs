@@ -5,18 +5,24 @@ mod buffer;
 mod engine;
 mod error;
 mod flat;
+#[cfg(feature = "objects")]
+mod flat_calls;
+mod json;
 mod memory;
-mod number;
+#[cfg(feature = "objects")]
 mod object;
+#[cfg(feature = "objects")]
 mod operation;
 mod work;
 
 use tollgate::{STATUS_TABLE, TokenText};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-pub use engine::{RawEngine, preset_text};
+pub use engine::RawEngine;
 pub use memory::RawMemoryStore;
+#[cfg(feature = "objects")]
 pub use object::RawStoreObject;
+#[cfg(feature = "objects")]
 pub use operation::{RawObjectsStore, RawOperation};
 
 /// Makes room for `len` bytes of input and gives their address; 0 when there is none.
@@ -37,9 +43,13 @@ pub fn output_address() -> *const u8 {
 #[wasm_bindgen(js_name = statusCodes)]
 #[must_use]
 pub fn status_codes() -> String {
-    let rows: Vec<(u16, &str)> =
-        STATUS_TABLE.iter().map(|row| (row.status.number(), row.code)).collect();
-    flat::json(&rows)
+    let mut json = json::JsonText::default();
+    json.word("[");
+    for row in STATUS_TABLE {
+        json.word("[").word(&row.status.number().to_string()).text(row.code).close(']');
+    }
+    json.close(']');
+    json.into_string()
 }
 
 /// A native token out of 32 bytes of the host's secure entropy.

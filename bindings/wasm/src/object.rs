@@ -33,6 +33,9 @@ extern "C" {
 /// The map of one object. WebAssembly has one thread here, and the wrapper holds it to that.
 struct HostMap(SendWrapper<RawMap>);
 
+/// A key and its value.
+type Entry = (Vec<u8>, Vec<u8>);
+
 /// What the host threw, as far as it says.
 fn failed(thrown: &JsValue) -> KvError {
     let message = thrown.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
@@ -49,7 +52,7 @@ impl HostMap {
         self.0.get(key).map_err(|thrown| failed(&thrown))
     }
 
-    fn first(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, KvError> {
+    fn first(&self, key: &[u8]) -> Result<Option<Entry>, KvError> {
         let entry = self.0.first_at_or_after(key).map_err(|thrown| failed(&thrown))?;
         let Some(entry) = entry else { return Ok(None) };
         let (len, rest) = entry.split_first_chunk().ok_or_else(garbled)?;

@@ -14,9 +14,10 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::admin::{self, administer};
 use crate::buffer::{with_input, write_output};
-use crate::engine::{RawEngine, Steps};
+use crate::engine::{RawEngine, steps_json};
 use crate::error::Fault;
-use crate::flat::{FlatRequest, read_ending, read_replies, write_calls, write_decision};
+use crate::flat::{FlatRequest, read_ending, write_decision};
+use crate::flat_calls::{read_replies, write_calls};
 use crate::work::{Answered, Ask, Decided, decide, explain, finish};
 
 /// The caller's half of a store in objects: which tokens it knows.
@@ -144,7 +145,7 @@ impl RawOperation {
         RawOperation::start(store, |wire| async move {
             let request = FlatRequest::read(&bytes)?;
             let (explanation, account) = explain(&engine, &request.lend(), &wire).await;
-            let steps = Steps::to_json(explanation.steps);
+            let steps = steps_json(&explanation.steps);
             let decision = Box::new(explanation.decision);
             Ok(Done::Decided { engine, decision, account, steps })
         })
@@ -170,7 +171,7 @@ impl RawOperation {
     ) -> RawOperation {
         let call = admin::Call::read(call, &engine.engine(), len);
         RawOperation::start(store, |wire| async move {
-            Ok(Done::Told(administer(&call?, now_ms, &wire).await?))
+            Ok(Done::Told(administer(call?, now_ms, &wire).await?))
         })
     }
 

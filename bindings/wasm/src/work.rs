@@ -29,11 +29,13 @@ impl Ask for MemoryStore {
 }
 
 /// A decision, with the account's name.
+#[cfg(feature = "objects")]
 pub(crate) struct Decided {
     pub(crate) decision: Decision,
     pub(crate) account: Option<AccountId>,
 }
 
+#[cfg(feature = "objects")]
 pub(crate) async fn decide(engine: &Engine, request: &Request<'_>, store: &impl Ask) -> Decided {
     let mut evaluation = engine.evaluate(request);
     while let Some(command) = evaluation.command() {

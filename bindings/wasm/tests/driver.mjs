@@ -2,8 +2,8 @@
 
 import { createInterface } from "node:readline";
 
-import { init, StoreObject } from "../npm/dist/node.js";
-import { Session } from "../npm/dist/scenario.js";
+import { init, StoreObject } from "../npm/dist/objects/node.js";
+import { Session } from "../npm/dist/objects/scenario.js";
 
 /** A map in memory, in order. */
 class OrderedMap {

@@ -1,6 +1,8 @@
 import { RequestError, errorOf } from "./errors.js";
 import { readDecision, writeEnding, writeRequest } from "./flat.js";
 import { call, memory, raw, reserve, type RawEngine } from "./raw.js";
+import { mergePatch } from "./merge.js";
+import { presets } from "./presets.js";
 import { callerOf, run } from "./remote.js";
 import { MemoryStore } from "./stores.js";
 import type {
@@ -21,22 +23,30 @@ export class Engine {
   headerNames: ReadonlySet<string>;
   /** @internal */
   readonly codes: ReadonlyMap<number, string>;
+  private text: string;
 
   /** Throws {@link PolicyError} when the policy does not compile. */
   constructor(policy: Policy, options: EngineOptions = {}) {
-    this.raw = call(() => new (raw().RawEngine)(policyText(policy), options.pepper));
+    const text = (this.text = policyText(policy));
+    this.raw = call(() => new (raw().RawEngine)(text, options.pepper));
     this.codes = new Map(JSON.parse(call(() => raw().statusCodes())) as [number, string][]);
     this.headerNames = this.readHeaderNames();
   }
 
   /** An engine for a preset, with a merge patch (RFC 7396) on it. */
   static preset(name: string, patch: object = {}, options: EngineOptions = {}): Engine {
-    return new Engine(call(() => raw().presetText(name, policyText(patch))), options);
+    const preset = Object.hasOwn(presets, name) ? presets[name] : undefined;
+    if (preset === undefined) {
+      throw new RequestError(`there is no preset \`${name}\`; there are ${Object.keys(presets).join(", ")}`);
+    }
+    return new Engine(mergePatch(preset, patch) as object, options);
   }
 
   /** Replaces the policy. One that does not compile changes nothing. What began under the old one ends under it. */
   reload(policy: Policy): void {
-    call(() => this.raw.reload(policyText(policy)));
+    const text = policyText(policy);
+    call(() => this.raw.reload(text));
+    this.text = text;
     this.headerNames = this.readHeaderNames();
   }
 
@@ -45,9 +55,9 @@ export class Engine {
     return JSON.parse(call(() => this.raw.lint())) as PolicyProblem[];
   }
 
-  /** The policy in force, with every field. */
+  /** The policy in force, as it was given; a preset has every field. */
   get policy(): object {
-    return JSON.parse(call(() => this.raw.policy())) as object;
+    return JSON.parse(this.text) as object;
   }
 
   /** Decides a request. */

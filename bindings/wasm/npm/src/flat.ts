@@ -115,7 +115,11 @@ export function writeRequest(request: TollgateRequest, names: ReadonlySet<string
 
   const count = headers.length;
   let length = REQUEST_HEAD + 8 * count + method.length + target.length + peer.length + senderBytes.length + invalidBytes.length + body.length;
-  for (const [name, value] of headers) length += name.length + value.length;
+  // By index: to destructure pairs costs as much as to write them.
+  for (let index = 0; index < count; index++) {
+    const pair = headers[index] as Pair;
+    length += pair[0].length + pair[1].length;
+  }
   const to = new Writer(length);
   to.u64(request.nowMs, "nowMs");
   to.u64(cost ?? 0, "cost");
@@ -131,18 +135,20 @@ export function writeRequest(request: TollgateRequest, names: ReadonlySet<string
   to.u32(senderBytes.length);
   to.u32(invalidBytes.length);
   to.u32(body.length);
-  for (const [name, value] of headers) {
-    to.u32(name.length);
-    to.u32(value.length);
+  for (let index = 0; index < count; index++) {
+    const pair = headers[index] as Pair;
+    to.u32(pair[0].length);
+    to.u32(pair[1].length);
   }
   to.latin1(method, "method");
   to.latin1(target, "target");
   to.latin1(peer, "peer");
   if (senderBytes.length > 0) to.raw(senderBytes);
   if (invalidBytes.length > 0) to.raw(invalidBytes);
-  for (const [name, value] of headers) {
-    to.latin1(name, "a header's name");
-    to.latin1(value, "a header's value");
+  for (let index = 0; index < count; index++) {
+    const pair = headers[index] as Pair;
+    to.latin1(pair[0], "a header's name");
+    to.latin1(pair[1], "a header's value");
   }
   if (body.length > 0) to.raw(body);
   return length;

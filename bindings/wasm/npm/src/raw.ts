@@ -1,10 +1,10 @@
 // The module: loading it, and calling it.
 
-import * as glue from "../generated/tollgate_wasm.js";
+import * as glue from "./wasm/tollgate_wasm.js";
 import { TollgateError, errorOf } from "./errors.js";
 
 export type Glue = typeof glue;
-export type { RawEngine, RawMemoryStore, RawObjectsStore, RawOperation, RawStoreObject } from "../generated/tollgate_wasm.js";
+export type { RawEngine, RawMemoryStore, RawObjectsStore, RawOperation, RawStoreObject } from "./wasm/tollgate_wasm.js";
 
 /** What the engine can be loaded from. */
 export type InitSource = WebAssembly.Module | BufferSource | Response | URL | string;
@@ -13,7 +13,7 @@ type Loaded = { memory: WebAssembly.Memory };
 let loaded: Loaded | undefined;
 let loading: Promise<void> | undefined;
 let broken: Error | undefined;
-let ownSource: () => Promise<InitSource> = async () => new URL("../generated/tollgate_wasm_bg.wasm", import.meta.url);
+let ownSource: () => Promise<InitSource> = async () => new URL("./wasm/tollgate_wasm_bg.wasm", import.meta.url);
 
 /** For the entries of platforms that find the module in another way. */
 export function setOwnSource(source: () => Promise<InitSource>): void {
@@ -53,6 +53,11 @@ async function compile(source: InitSource): Promise<WebAssembly.Module> {
 export function raw(): Glue {
   if (loaded === undefined) throw new TollgateError("not_initialized", "call `await init()` first");
   return glue;
+}
+
+/** Whether this is the build with stores elsewhere. Types are those of that build. */
+export function hasObjects(): boolean {
+  return "RawOperation" in raw();
 }
 
 /** Calls the module, and throws its errors as classes. */

@@ -1,7 +1,8 @@
 // Operations on a store elsewhere: rounds of messages.
 
+import { TollgateError } from "./errors.js";
 import { readCalls, writeReplies } from "./flat.js";
-import { call, raw, type RawObjectsStore, type RawOperation } from "./raw.js";
+import { call, hasObjects, raw, type RawObjectsStore, type RawOperation } from "./raw.js";
 import type { Store, StoreCall } from "./types.js";
 
 const known = new WeakMap<Store, RawObjectsStore>();
@@ -10,6 +11,7 @@ const known = new WeakMap<Store, RawObjectsStore>();
 export function callerOf(store: Store): RawObjectsStore {
   let caller = known.get(store);
   if (caller === undefined) {
+    if (!hasObjects()) throw new TollgateError("not_in_this_build", 'stores elsewhere are in the build "tollgate/objects": import from there');
     caller = call(() => new (raw().RawObjectsStore)(store.cachedTokens ?? 10_000));
     known.set(store, caller);
   }

@@ -3,6 +3,7 @@
 import { Admin } from "./admin.js";
 import { Engine } from "./engine.js";
 import { PolicyError, RequestError } from "./errors.js";
+import { mergePatch } from "./merge.js";
 import { MemoryStore } from "./stores.js";
 import type { AmountLike, Decision, Outcome, SpendCap, Store, Ticket, TollgateRequest, TraceStep } from "./types.js";
 
@@ -276,17 +277,6 @@ function policy(step: Json): Engine {
   if ((policy === undefined) === (preset === undefined)) throw new RequestError("give either `policy` or `preset`");
   const engine = preset === undefined ? new Engine(policy as string | object) : Engine.preset(text(step, "preset"));
   return patch === undefined ? engine : new Engine(mergePatch(engine.policy, patch) as object);
-}
-
-/** RFC 7396. */
-export function mergePatch(target: unknown, patch: unknown): unknown {
-  if (!isObject(patch)) return patch;
-  const merged: Json = isObject(target) ? { ...target } : {};
-  for (const [name, change] of Object.entries(patch)) {
-    if (change === null) delete merged[name];
-    else merged[name] = mergePatch(merged[name], change);
-  }
-  return merged;
 }
 
 function isObject(value: unknown): value is Json {

@@ -1,6 +1,6 @@
-import { RequestError } from "./errors.js";
+import { RequestError, TollgateError } from "./errors.js";
 import { toU64 } from "./flat.js";
-import { call, raw, type RawMemoryStore, type RawStoreObject } from "./raw.js";
+import { call, hasObjects, raw, type RawMemoryStore, type RawStoreObject } from "./raw.js";
 import type { AmountLike, KvMap } from "./types.js";
 
 /** Bounds of a {@link MemoryStore}. At a bound new entries are refused; a live one is never dropped. */
@@ -19,7 +19,14 @@ export class MemoryStore {
   readonly raw: RawMemoryStore;
 
   constructor(options: MemoryOptions = {}) {
-    this.raw = call(() => new (raw().RawMemoryStore)(JSON.stringify(options)));
+    const { maxAccounts, maxTokens, maxCells, maxClaims, maxReservations, maxPerAccount, ...unknown } = options;
+    const [name] = Object.keys(unknown);
+    if (name !== undefined) throw new RequestError(`there is no bound \`${name}\``);
+    const bounds = [maxAccounts, maxTokens, maxCells, maxClaims, maxReservations, maxPerAccount] as const;
+    if (!bounds.every((bound) => bound === undefined || (Number.isInteger(bound) && bound >= 0 && bound < 2 ** 32))) {
+      throw new RequestError("a bound is a whole number below 2^32");
+    }
+    this.raw = call(() => new (raw().RawMemoryStore)(...bounds));
   }
 
   /** Gives its memory back at once, instead of when it is collected. */
@@ -34,6 +41,7 @@ export class StoreObject {
 
   /** Opens the object that is in a map; an empty map becomes one that holds nothing. */
   constructor(map: KvMap) {
+    if (!hasObjects()) throw new TollgateError("not_in_this_build", 'StoreObject is in the build "tollgate/objects": import from there');
     this.raw = call(() => new (raw().RawStoreObject)(new FlatMap(map) as never));
   }
 

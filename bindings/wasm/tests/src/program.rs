@@ -33,7 +33,7 @@ impl Program {
     /// # Errors
     /// When there is no Node, or no built package.
     pub fn start(script: &Path, args: &[&str]) -> Result<Self, StepError> {
-        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../npm/dist/node.js");
+        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../npm/dist/objects/node.js");
         if !built.exists() {
             return Err(StepError::new("the npm package is not built: run `cargo xtask wasm`"));
         }

@@ -53,7 +53,7 @@ try {
 if (refused !== "unknown_account") throw new Error(`a deposit to nobody gave ${refused}`);
 
 // Stores elsewhere are given as one function.
-const elsewhere: Store = { send: async (_object, message) => message };
+const elsewhere: Store = { send: async (call) => call.message };
 void elsewhere;
 void Session;
 
