@@ -1,6 +1,6 @@
 // JSON of the administration API: exact amounts, and no field that nobody reads.
 
-import type { AmountLike, SpendCap, StoredResponse } from "tollgate";
+import type { AmountLike, SpendCap, StoredResponse } from "tollgate/objects";
 
 /** A body that is not as it should be. */
 export class Malformed extends Error {}

@@ -1,7 +1,7 @@
 // Administration over HTTP, for operators.
 
-import { Admin, PolicyError, RefusedError, RequestError, StoreError, generateToken } from "tollgate";
-import type { Engine, Outcome, Store, TollgateRequest } from "tollgate";
+import { Admin, PolicyError, RefusedError, RequestError, StoreError, generateToken } from "tollgate/objects";
+import type { Engine, Outcome, Store, TollgateRequest } from "tollgate/objects";
 
 import { Fields, Malformed, plain } from "./admin-json.js";
 

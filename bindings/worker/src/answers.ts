@@ -1,6 +1,6 @@
 // Answers that are not the upstream's.
 
-import type { Decision } from "tollgate";
+import type { Decision } from "tollgate/objects";
 
 /** Statuses whose responses have no body. */
 export const NO_BODY: ReadonlySet<number> = new Set([101, 204, 205, 304]);

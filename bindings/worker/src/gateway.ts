@@ -1,7 +1,7 @@
 // The whole cycle of a request: decide, answer or forward, capture, settle.
 
-import { Engine, init } from "tollgate";
-import type { Decision, Policy } from "tollgate";
+import { Engine, init } from "tollgate/objects";
+import type { Decision, Policy } from "tollgate/objects";
 
 import { administer } from "./admin.js";
 import {

@@ -1,7 +1,7 @@
 // The Durable Object: a part of the state, and the engine's own transition in its storage transaction.
 
 import { DurableObject } from "cloudflare:workers";
-import { init, StoreObject } from "tollgate";
+import { init, StoreObject } from "tollgate/objects";
 
 import { SqlMap } from "./sql-map.js";
 
@@ -16,21 +16,20 @@ const ALARM_RETRY_MS = 10_000;
  * when its alarm ends what is due.
  */
 export class TollgateObject<Env = unknown> extends DurableObject<Env> {
-  #object: StoreObject | undefined;
+  #opened: StoreObject | undefined;
   #alarmMs: number | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     void ctx.blockConcurrencyWhile(async () => {
       await init();
-      this.#object = new StoreObject(new SqlMap(ctx.storage.sql));
       this.#alarmMs = (await ctx.storage.getAlarm()) ?? undefined;
     });
   }
 
   /** Performs a message, wholly or not at all. Throws when nothing was changed. */
   async perform(message: Uint8Array): Promise<Uint8Array> {
-    const object = this.#opened();
+    const object = this.#open();
     const answer = this.ctx.storage.transactionSync(() => object.perform(message, Date.now()));
     // Without an await in between, the alarm is of the same commit as the change that needs it.
     await this.#arm(object.nextDueMs(Date.now()));
@@ -41,17 +40,19 @@ export class TollgateObject<Env = unknown> extends DurableObject<Env> {
   override async alarm(): Promise<void> {
     // An alarm is gone once it fires.
     this.#alarmMs = undefined;
-    let nextMs: number | undefined;
     try {
-      const object = this.#opened();
+      const object = this.#open();
       this.ctx.storage.transactionSync(() => object.expire(Date.now()));
-      nextMs = object.nextDueMs(Date.now());
+      if (object.isEmpty()) {
+        await this.#clear();
+      } else {
+        await this.#arm(object.nextDueMs(Date.now()));
+      }
     } catch (error) {
       console.error({ event: "tollgate_alarm_failed", error: String(error) });
       // Thrown on, it would be tried six times, and then never again.
-      nextMs = Date.now() + ALARM_RETRY_MS;
+      await this.#arm(Date.now() + ALARM_RETRY_MS);
     }
-    await this.#arm(nextMs);
   }
 
   /** Sets the alarm to when something falls due. A test with a clock of its own has none. */
@@ -64,16 +65,30 @@ export class TollgateObject<Env = unknown> extends DurableObject<Env> {
   }
 
   async #arm(dueMs: number | undefined): Promise<void> {
-    if (dueMs !== this.#alarmMs) {
-      this.#alarmMs = dueMs;
+    if (dueMs === this.#alarmMs) {
+      return;
+    }
+    this.#alarmMs = dueMs;
+    try {
       await this.arm(dueMs);
+    } catch (error) {
+      // Whether it is set is not known: the next message sets it.
+      this.#alarmMs = undefined;
+      throw error;
     }
   }
 
-  #opened(): StoreObject {
-    if (this.#object === undefined) {
-      throw new Error("the object's storage could not be opened");
-    }
-    return this.#object;
+  /** An object without anything in its storage is as one that never was, and costs nothing. */
+  async #clear(): Promise<void> {
+    await this.ctx.blockConcurrencyWhile(async () => {
+      this.#opened?.free();
+      this.#opened = undefined;
+      await this.ctx.storage.deleteAll();
+    });
+  }
+
+  #open(): StoreObject {
+    this.#opened ??= new StoreObject(new SqlMap(this.ctx.storage));
+    return this.#opened;
   }
 }

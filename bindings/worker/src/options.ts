@@ -1,6 +1,6 @@
 // What a gateway may be told.
 
-import type { AmountLike, Policy, Ticket } from "tollgate";
+import type { AmountLike, Policy, Ticket } from "tollgate/objects";
 
 import type { AdminOptions } from "./admin.js";
 import type { Objects, ObjectsOptions } from "./store.js";

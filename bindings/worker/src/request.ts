@@ -1,6 +1,6 @@
 // From a request to a decision: facts, body, store.
 
-import type { Decision, Engine, Store, TollgateRequest } from "tollgate";
+import type { Decision, Engine, Store, TollgateRequest } from "tollgate/objects";
 
 import type { Settings } from "./options.js";
 

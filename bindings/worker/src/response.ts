@@ -1,9 +1,9 @@
 // A response on its way to the client: copied for replays, and settled before it ends.
 
-import type { StoredResponse } from "tollgate";
+import type { StoredResponse } from "tollgate/objects";
 
 import { NO_BODY, addHeaders } from "./answers.js";
-import type { Decision } from "tollgate";
+import type { Decision } from "tollgate/objects";
 import type { Settings, Settlement } from "./options.js";
 import { joined } from "./request.js";
 import type { Open } from "./settlement.js";

@@ -1,7 +1,7 @@
 // How an admitted request ends: once, whatever happens.
 
-import { RefusedError } from "tollgate";
-import type { Engine, Outcome, Store, StoredResponse, Ticket } from "tollgate";
+import { RefusedError } from "tollgate/objects";
+import type { Engine, Outcome, Store, StoredResponse, Ticket } from "tollgate/objects";
 
 import type { Settlement } from "./options.js";
 import { sleep } from "./store.js";

@@ -1,6 +1,6 @@
 // The ordered map that an object's state is kept in: one table of SQLite, in the order of its keys' bytes.
 
-import type { KvMap } from "tollgate";
+import type { KvMap } from "tollgate/objects";
 
 /** A row may have 2 MB with its key; what is longer is kept in parts. */
 export const PART_BYTES = 1 << 20;
@@ -13,11 +13,14 @@ interface Row extends Record<string, SqlStorageValue> {
 
 /** Keys and values as blobs. `parts` is how many rows of `tollgate_parts` come after a value's first. */
 export class SqlMap implements KvMap {
+  readonly #storage: DurableObjectStorage;
   readonly #sql: SqlStorage;
   /** Whether there may be long values: most objects never have one, and need not look for old parts. */
   #hasParts: boolean;
 
-  constructor(sql: SqlStorage) {
+  constructor(storage: DurableObjectStorage) {
+    const { sql } = storage;
+    this.#storage = storage;
     this.#sql = sql;
     sql.exec(
       `CREATE TABLE IF NOT EXISTS tollgate (
@@ -47,18 +50,20 @@ export class SqlMap implements KvMap {
     return row === undefined ? undefined : [new Uint8Array(row.key), this.#value(row)];
   }
 
-  /** The caller's transaction makes it all or none. */
+  /** All of it or none, also where the caller goes on after an error. */
   commit(
     puts: readonly (readonly [Uint8Array, Uint8Array])[],
     removes: readonly Uint8Array[],
   ): void {
-    for (const key of removes) {
-      this.#sql.exec("DELETE FROM tollgate WHERE key = ?", bytes(key));
-      this.#removeParts(key);
-    }
-    for (const [key, value] of puts) {
-      this.#put(key, value);
-    }
+    this.#storage.transactionSync(() => {
+      for (const key of removes) {
+        this.#sql.exec("DELETE FROM tollgate WHERE key = ?", bytes(key));
+        this.#removeParts(key);
+      }
+      for (const [key, value] of puts) {
+        this.#put(key, value);
+      }
+    });
   }
 
   #put(key: Uint8Array, value: Uint8Array): void {

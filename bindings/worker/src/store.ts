@@ -1,6 +1,6 @@
 // Where the engine's messages go: to Durable Objects, by name.
 
-import type { Store, StoreCall } from "tollgate";
+import type { Store, StoreCall } from "tollgate/objects";
 
 /** The binding of the class `TollgateObject`, or of one that extends it. */
 export interface Objects {

@@ -19,7 +19,11 @@ let name = "";
 before(async () => {
   directory = await temporary();
   upstream = await Upstream.start();
-  gateway = await Gateway.start({ directory: directory.path, upstream: upstream.url });
+  gateway = await Gateway.start({
+    directory: directory.path,
+    upstream: upstream.url,
+    bindings: { UPSTREAM_TIMEOUT_MS: "1500" },
+  });
 });
 
 after(async () => {

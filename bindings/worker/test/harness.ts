@@ -164,6 +164,7 @@ export class Gateway {
       bindings: {
         POLICY: JSON.stringify(setup.policy ?? POLICY),
         UPSTREAM_URL: setup.upstream,
+        UPSTREAM_TIMEOUT_MS: "30000",
         TOLLGATE_ADMIN_TOKEN: SECRET,
         ...setup.bindings,
       },
@@ -300,7 +301,7 @@ export class Gateway {
   }
 }
 
-async function modules(
+export async function modules(
   directory: string,
 ): Promise<{ type: "ESModule" | "CompiledWasm"; path: string }[]> {
   const files = (await readdir(directory)).filter((file) => !file.endsWith(".map"));
