@@ -1,7 +1,7 @@
 // Administration over HTTP, for operators.
 
 import { Admin, PolicyError, RefusedError, RequestError, StoreError, generateToken } from "tollgate/objects";
-import type { Engine, Outcome, Store, TollgateRequest } from "tollgate/objects";
+import type { Engine, Outcome, Store, TokenName, TollgateRequest } from "tollgate/objects";
 
 import { Fields, Malformed, plain } from "./admin-json.js";
 
@@ -212,7 +212,7 @@ class Api {
   }
 
   async #rotate(body: Fields): Promise<object> {
-    const old = required("token", body.text("token"));
+    const old = tokenName(body);
     const graceMs = required("grace_ms", body.count("grace_ms"));
     const given = body.text("new_token");
     body.end();
@@ -222,7 +222,7 @@ class Api {
   }
 
   async #revoke(body: Fields): Promise<object> {
-    const token = required("token", body.text("token"));
+    const token = tokenName(body);
     body.end();
     await this.#admin.revokeToken(token, this.#nowMs);
     return {};
@@ -267,6 +267,15 @@ class Api {
 function shape(path: readonly string[]): string {
   const named = path[0] === "accounts";
   return path.map((segment, at) => (named && (at === 1 || at === 3) ? "*" : segment)).join("/");
+}
+
+/** A token by its text, or by the digest that lists show. */
+function tokenName(body: Fields): TokenName {
+  const [token, digest] = [body.text("token"), body.text("digest")];
+  if (digest !== undefined && token === undefined) {
+    return { digest };
+  }
+  return required("token", token);
 }
 
 function numbered(text: string | undefined): bigint {
