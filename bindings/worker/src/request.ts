@@ -78,8 +78,8 @@ function asked<Env>(
   return {
     nowMs: options.clock(request),
     method: request.method,
-    target: target(request.url),
-    headers: request.headers,
+    target: bytesOf(target(request.url)),
+    headers: headersOf(request.headers),
     peer: options.peer(request),
     // A body that is not known is like no body that was carried out.
     body: body ?? crypto.getRandomValues(new Uint8Array(32)),
@@ -93,8 +93,23 @@ function asked<Env>(
 /** Path and query as the platform tells them; parsing them again could change them. */
 export function target(url: string): string {
   const path = url.indexOf("/", url.indexOf("://") + 3);
-  const fragment = url.indexOf("#");
-  return path === -1 ? "" : url.slice(path, fragment === -1 ? undefined : fragment);
+  return path === -1 ? "" : url.slice(path);
+}
+
+const ASCII = /^[\0-\x7f]*$/;
+
+/** The platform has read bytes as UTF-8; the engine takes a unit of a string for a byte. */
+function bytesOf(text: string): string {
+  if (ASCII.test(text)) {
+    return text;
+  }
+  return Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
+}
+
+function headersOf(headers: Headers): Headers | [string, string][] {
+  const all = [...headers];
+  const plain = all.every(([, value]) => ASCII.test(value));
+  return plain ? headers : all.map(([name, value]) => [name, bytesOf(value)]);
 }
 
 async function read(stream: ReadableStream, told: number, max: number): Promise<Payload> {
