@@ -243,7 +243,7 @@ export function resolved(upstream: URL | string, url: string): string {
 /** Aborts what takes too long. */
 class TimeLimit {
   readonly #controller = new AbortController();
-  #timer: ReturnType<typeof setTimeout> | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   reached = false;
 
   constructor(ms: number | undefined) {
@@ -260,7 +260,9 @@ class TimeLimit {
   }
 
   clear(): void {
-    clearTimeout(this.#timer);
+    if (this.#timer !== undefined) {
+      clearTimeout(this.#timer);
+    }
   }
 
   #set(ms: number | undefined): void {

@@ -1,9 +1,8 @@
 // A response on its way to the client: copied for replays, and settled before it ends.
 
-import type { StoredResponse } from "tollgate/objects";
+import type { Decision, StoredResponse } from "tollgate/objects";
 
 import { NO_BODY, addHeaders } from "./answers.js";
-import type { Decision } from "tollgate/objects";
 import type { Settings, Settlement } from "./options.js";
 import { joined } from "./request.js";
 import type { Open } from "./settlement.js";
@@ -86,7 +85,7 @@ class Pump<Env> {
       this.#kept.drop();
       void reader.cancel().catch(() => undefined);
     };
-    let timer: ReturnType<typeof setTimeout> | null = null;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     client.onGone = () => {
       // Its retry is to find the whole response, if that is not too long to keep or in coming.
       timer = setTimeout(cancel, this.#kept.whole ? this.#options.carryOnMs : 0);
@@ -116,7 +115,9 @@ class Pump<Env> {
       await client.abort(error);
       return;
     } finally {
-      clearTimeout(timer);
+      if (timer !== undefined) {
+        clearTimeout(timer);
+      }
     }
     if (length !== undefined && seen < length && !cancelled) {
       await this.#open.end("unknown");

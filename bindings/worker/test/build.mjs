@@ -51,6 +51,9 @@ const tests = (await readdir(join(root, "test"))).filter((file) => file.endsWith
 await build({
   entryPoints: tests.map((file) => join(root, "test", file)),
   outdir: join(dist, "test"),
+  bundle: true,
+  packages: "external",
+  platform: "node",
   format: "esm",
   target: "node20",
   logLevel: "warning",
