@@ -132,6 +132,8 @@ export interface Setup {
   directory: string;
   upstream: string;
   worker?: string;
+  /** A directory with a bundle, in place of `worker`. */
+  bundle?: string;
   bindings?: Record<string, string>;
   /** Without the secret of the administration API. */
   secret?: false;
@@ -155,7 +157,7 @@ export class Gateway {
 
   static async start(setup: Setup): Promise<Gateway> {
     const logs: string[] = [];
-    const directory = join(workers, setup.worker ?? "gateway");
+    const directory = setup.bundle ?? join(workers, setup.worker ?? "gateway");
     const before = new Set(children());
     const miniflare = new Miniflare({
       ...COMPATIBILITY,
@@ -306,8 +308,9 @@ export class Gateway {
 export async function modules(
   directory: string,
 ): Promise<{ type: "ESModule" | "CompiledWasm"; path: string }[]> {
-  const files = (await readdir(directory)).filter((file) => !file.endsWith(".map"));
-  files.sort((a, b) => Number(b === "worker.js") - Number(a === "worker.js"));
+  const files = (await readdir(directory)).filter((file) => /\.(js|wasm)$/.test(file));
+  // The entry is the first.
+  files.sort((a, b) => Number(b.endsWith(".js")) - Number(a.endsWith(".js")));
   return files.map((file) => ({
     type: file.endsWith(".wasm") ? "CompiledWasm" : "ESModule",
     path: join(directory, file),
