@@ -1,0 +1,1 @@
+//! The Worker runs scenarios in workerd: see `tests/vectors.rs`.
