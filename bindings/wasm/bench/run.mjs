@@ -3,7 +3,7 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
-import * as tollgate from "../npm/dist/engine/node.js";
+import * as tollgate from "../npm/dist/objects/node.js";
 import { decisions } from "./decisions.mjs";
 
 // The Worker's project has it.
@@ -45,12 +45,11 @@ const inWorkerd = (what) => async (count) => {
   await response.text();
 };
 try {
-  const results = {
-    node_flat: await median(async (count) => node.flat(count)),
-    node_whole: await median(async (count) => node.whole(count)),
-    workerd_flat: await median(inWorkerd("flat")),
-    workerd_whole: await median(inWorkerd("whole")),
-  };
+  const results = {};
+  for (const what of ["flat", "encoded", "whole"]) {
+    results[`node_${what}`] = await median(async (count) => node[what](count));
+    results[`workerd_${what}`] = await median(inWorkerd(what));
+  }
   console.log(JSON.stringify(results));
 } finally {
   await miniflare.dispose();

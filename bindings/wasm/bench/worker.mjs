@@ -1,6 +1,6 @@
 // Makes as many decisions as it is asked for.
 
-import * as tollgate from "../npm/dist/engine/workerd.js";
+import * as tollgate from "../npm/dist/objects/workerd.js";
 import { decisions } from "./decisions.mjs";
 
 let made;

@@ -11,7 +11,7 @@ mod toolchain;
 pub(crate) use package::build;
 pub(crate) use playground::{build as build_playground, serve};
 pub(crate) use test::{
-    build_all, javascript, playground as test_playground, wasm as test_package,
+    build_all, build_for_bench, javascript, playground as test_playground, wasm as test_package,
     worker as test_worker,
 };
 

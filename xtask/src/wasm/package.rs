@@ -22,7 +22,6 @@ const GLUE: &[&str] = &["tollgate_wasm.js", "tollgate_wasm.d.ts"];
 /// How wasm-opt is run. The features are those that rustc uses for this target by default: every Node since 20, workerd and
 /// every browser of the last years have them. None that the compiler did not use is let in.
 const OPTIMISE: &[&str] = &[
-    "-Oz",
     "--enable-bulk-memory",
     "--enable-bulk-memory-opt",
     "--enable-call-indirect-overlong",
@@ -41,10 +40,16 @@ struct Build {
     /// Its directory in `generated` and in `dist`.
     name: &'static str,
     features: &'static str,
+    /// rustc's, and wasm-opt's.
+    opt_level: &'static str,
+    optimise: &'static str,
 }
 
-const BUILDS: [Build; 2] =
-    [Build { name: "engine", features: "" }, Build { name: "objects", features: "objects" }];
+/// The first is small, for browsers; the second is quick, for servers.
+const BUILDS: [Build; 2] = [
+    Build { name: "engine", features: "", opt_level: "z", optimise: "-Oz" },
+    Build { name: "objects", features: "objects", opt_level: "3", optimise: "-O3" },
+];
 
 /// Builds it. What can be taken from an earlier run without a doubt is: everything else is made anew.
 pub(crate) fn build() -> Result<(), Failure> {
@@ -84,6 +89,7 @@ fn compile(toolchain: &Toolchain, build: &Build) -> Result<PathBuf, Failure> {
     }
     cargo
         .args(["--features", build.features])
+        .env("CARGO_PROFILE_WASM_OPT_LEVEL", build.opt_level)
         .args(["--target", toolchain::TARGET, "--target-dir", &target.to_string_lossy()])
         .env("RUSTC", &toolchain.rustc.to_string_lossy())
         .quiet_env("CARGO_ENCODED_RUSTFLAGS", &flags(toolchain)?)
@@ -122,7 +128,8 @@ fn optimise(project: &Project, bound: &Path, build: &Build) -> Result<PathBuf, F
     let input = bound.join(BOUND_MODULE);
     let read = |path: &Path| fs::read(path).map_err(|error| failed("read", path, &error));
     let lock = project.path("package-lock.json");
-    let wanted = [OPTIMISE.join(" ").as_bytes(), &read(&lock)?, &read(&input)?].concat();
+    let arguments = format!("{} {}", build.optimise, OPTIMISE.join(" "));
+    let wanted = [arguments.as_bytes(), &read(&lock)?, &read(&input)?].concat();
 
     let directory = work()?.join("optimised").join(build.name);
     let (made_from, output) = (directory.join("made-from"), directory.join(BOUND_MODULE));
@@ -134,6 +141,7 @@ fn optimise(project: &Project, bound: &Path, build: &Build) -> Result<PathBuf, F
     make_directory(&directory)?;
     project
         .program("wasm-opt")
+        .args([build.optimise])
         .args(OPTIMISE.iter().copied())
         .args([input.to_string_lossy().as_ref(), "-o", &output.to_string_lossy()])
         .or("wasm-opt refuses the module; if it names a feature, add it in xtask/src/wasm/package.rs")?;

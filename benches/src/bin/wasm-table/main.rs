@@ -71,6 +71,8 @@ fn measure() -> Result<Vec<Bar>, String> {
     for (name, label) in [
         ("node_flat", "Node, flat bytes"),
         ("workerd_flat", "workerd, flat bytes"),
+        ("node_encoded", "Node, flat bytes made of an object"),
+        ("workerd_encoded", "workerd, flat bytes made of an object"),
         ("node_whole", "Node, an object with the whole answer"),
         ("workerd_whole", "workerd, an object with the whole answer"),
     ] {
