@@ -2,6 +2,7 @@
 //!
 //! The key is in the checksum so that a record under another's key is seen too.
 
+use crc32fast::Hasher;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tollgate::{AccountId, AccountSettings, Cell, Claim, Reservation, Wallet};
@@ -101,20 +102,9 @@ pub fn open<T: DeserializeOwned>(key: &[u8], bytes: &[u8], what: &'static str) -
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
 fn checksum(key: &[u8], content: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let mut hasher = crc32fast::Hasher::new();
+    let mut hasher = Hasher::new();
     hasher.update(key);
     hasher.update(content);
     hasher.finalize().to_le_bytes()
-}
-
-/// The tables of `crc32fast` are much of what a browser fetches.
-#[cfg(target_family = "wasm")]
-fn checksum(key: &[u8], content: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    static CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-    let mut digest = CRC.digest();
-    digest.update(key);
-    digest.update(content);
-    digest.finalize().to_le_bytes()
 }

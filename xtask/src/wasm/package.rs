@@ -47,7 +47,7 @@ struct Build {
 
 /// The first is small, for browsers; the second is quick, for servers.
 const BUILDS: [Build; 2] = [
-    Build { name: "engine", features: "", opt_level: "z", optimise: "-Oz" },
+    Build { name: "engine", features: "small", opt_level: "z", optimise: "-Oz" },
     Build { name: "objects", features: "objects", opt_level: "3", optimise: "-O3" },
 ];
 

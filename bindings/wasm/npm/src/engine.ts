@@ -1,6 +1,6 @@
 import { RequestError, errorOf } from "./errors.js";
 import { readDecision, writeEnding, writeRequest } from "./flat.js";
-import { call, memory, raw, reserve, type RawEngine } from "./raw.js";
+import { call, inputView, raw, type RawEngine } from "./raw.js";
 import { mergePatch } from "./merge.js";
 import { presets } from "./presets.js";
 import { callerOf, run } from "./remote.js";
@@ -141,15 +141,24 @@ export class FlatCalls {
     return writeRequest(request, this.engine.headerNames);
   }
 
-  /** Where to write the bytes of a request, for a host that does so itself: `length` of them, until the next call of the package. */
+  /**
+   * Where to write the bytes of a request, for a host that does so itself: at least `length` of them, until the next call of the package.
+   * Writing beyond them is without effect.
+   */
   reserve(length: number): Uint8Array {
-    const start = reserve(length);
-    return memory().subarray(start, start + length);
+    return inputView(length);
   }
 
   /** Decides the request in the first `length` bytes. Gives `number of the status × 4 + verdict`; verdict 0 allow, 1 deny, 2 replay. */
   decide(length: number): number {
-    const code = call(() => this.engine.raw.decide(this.store.raw, length));
+    let code: number;
+    try {
+      code = this.engine.raw.decide(this.store.raw, length);
+    } catch (thrown) {
+      return call(() => {
+        throw thrown;
+      });
+    }
     if (code < 0) throw errorOf(this.engine.raw.failure());
     return code;
   }

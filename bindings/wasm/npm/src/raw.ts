@@ -63,6 +63,18 @@ export function reserve(length: number): number {
   return address;
 }
 
+let inputBytes: Uint8Array = new Uint8Array();
+
+/** The input itself, with room for `length` bytes. */
+export function inputView(length: number): Uint8Array {
+  const start = reserve(length);
+  const all = memory();
+  if (inputBytes.buffer !== all.buffer || inputBytes.byteOffset !== start || inputBytes.length !== capacity) {
+    inputBytes = all.subarray(start, start + capacity);
+  }
+  return inputBytes;
+}
+
 /** Where the latest output begins in {@link memory}. */
 export function outputAddress(): number {
   return raw().outputAddress();

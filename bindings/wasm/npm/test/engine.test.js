@@ -76,7 +76,8 @@ test("what is no request is refused with a text, whatever it is", async () => {
 test("hostile flat bytes are refused, and never a trap", async () => {
   const { engine, store, get } = await start();
   const calls = new FlatCalls(engine, store);
-  const good = calls.reserve(calls.encode(get)).slice();
+  const length = calls.encode(get);
+  const good = calls.reserve(length).slice(0, length);
   let seed = 1;
   const random = (below) => {
     seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
