@@ -5,6 +5,7 @@ import type { Decision, Policy } from "tollgate/objects";
 
 import { administer } from "./admin.js";
 import {
+  addHeaders,
   answer,
   clientLeft,
   unavailable,
@@ -135,7 +136,7 @@ class Handling<Env> {
       const response = await this.#call(this.#forwarded(decision, body), limit.signal);
       return passed(response, decision);
     } catch (error) {
-      return this.#failed(error, limit);
+      return this.#failed(error, limit, decision);
     } finally {
       limit.clear();
     }
@@ -168,7 +169,7 @@ class Handling<Env> {
       response = await this.#call(request, limit.signal);
     } catch (error) {
       await open.end(limit.reached ? "unknown" : this.#options.errorSettlement(error));
-      respond(this.#failed(error, limit));
+      respond(this.#failed(error, limit, decision));
       return;
     } finally {
       limit.clear();
@@ -185,12 +186,13 @@ class Handling<Env> {
     }
   }
 
-  #failed(error: unknown, limit: TimeLimit): Response {
-    if (limit.reached) {
-      return upstreamTimeout();
+  #failed(error: unknown, limit: TimeLimit, decision: Decision): Response {
+    if (!limit.reached) {
+      console.error({ event: "tollgate_upstream", error: String(error) });
     }
-    console.error({ event: "tollgate_upstream", error: String(error) });
-    return upstreamFailed();
+    const response = limit.reached ? upstreamTimeout() : upstreamFailed();
+    addHeaders(response.headers, decision);
+    return response;
   }
 
   #forwarded(

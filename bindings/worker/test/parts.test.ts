@@ -262,6 +262,48 @@ test("what fails before the upstream is asked costs nothing, and what fails afte
   }
 });
 
+test("a request costs as many messages as the README says", async () => {
+  await init();
+  const objects = local();
+  const store = new ObjectsStore(objects);
+  let sent: string[] = [];
+  const counted: Store = {
+    send: (call) => {
+      sent.push(call.object.split("/")[0] ?? "");
+      return store.send(call);
+    },
+  };
+  const limits = {
+    token: { per: "token", quota: 100, window_ms: 60_000 },
+    address: { per: "source_ip", quota: 100, window_ms: 60_000, routes: ["GET /limited"] },
+  };
+  const scopes = { all: ["POST /pay", "GET /read", "GET /limited"] };
+  const engine = new Engine({ ...POLICY, scopes, limits });
+  const admin = new Admin(engine, store);
+  await admin.putAccount({ id: "acme", balance: 100 }, Date.now());
+  await admin.putToken({ token: "t", account: "acme", scopes: ["all"] }, Date.now());
+  const ask = async (method: string, target: string, key?: string) => {
+    sent = [];
+    const headers: Record<string, string> = { authorization: "Bearer t" };
+    if (key !== undefined) {
+      headers["idempotency-key"] = key;
+    }
+    const request = { nowMs: Date.now(), method, target, headers, peer: "192.0.2.1" };
+    const { ticket } = await engine.decideAsync(counted, request);
+    const before = sent;
+    sent = [];
+    if (ticket !== undefined) {
+      await engine.finishAsync(counted, ticket, { kind: "settle", response }, Date.now());
+    }
+    return [before.join(), sent.join()];
+  };
+  assert.deepEqual(await ask("GET", "/read"), ["tokens,account", ""], "the first of an isolate");
+  assert.deepEqual(await ask("GET", "/read"), ["account", ""]);
+  assert.deepEqual(await ask("GET", "/limited"), ["source,account", ""]);
+  assert.deepEqual(await ask("POST", "/pay", "k"), ["account", "account"]);
+  assert.deepEqual(await ask("POST", "/pay", "k"), ["account", ""], "a replay");
+});
+
 test("the map over SQLite is one in the order of its keys' bytes", async () => {
   const directory = await temporary();
   const upstream = await Upstream.start();
