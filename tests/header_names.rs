@@ -1,4 +1,5 @@
 //! `CompiledPolicy::header_names` is what a decision reads, no more and no less.
+#![cfg(test)]
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;

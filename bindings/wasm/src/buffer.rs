@@ -45,10 +45,3 @@ pub(crate) fn write_output(write: impl FnOnce(&mut Vec<u8>)) -> usize {
 pub(crate) fn output_address() -> *const u8 {
     OUTPUT.with_borrow(|output| output.as_ptr())
 }
-
-/// Sets the input, as JavaScript does.
-#[cfg(test)]
-pub(crate) fn set_input(bytes: &[u8]) {
-    reserve(bytes.len());
-    INPUT.with_borrow_mut(|input| input[..bytes.len()].copy_from_slice(bytes));
-}

@@ -5,12 +5,12 @@ use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-#[cfg(feature = "objects")]
-use tollgate::{Idempotency, Mode};
 use tollgate::{
     AccountId, AccountRef, Administration, Command, Decision, Engine, Explanation, MemoryStore,
     Outcome, Request, Settle, Store, StoreError,
 };
+#[cfg(feature = "objects")]
+use tollgate::{Idempotency, Mode};
 
 use crate::error::Fault;
 use crate::flat::Ending;

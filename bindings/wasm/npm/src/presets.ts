@@ -1,4 +1,4 @@
-// The presets as the library has them, with every field: bindings/wasm/tests/presets.rs compares. They are not in the wasm module,
+// The presets as the library has them, with every field: bindings/wasm/tests/tests/presets.rs compares. They are not in the wasm module,
 // where code would build them and more code write them as text.
 
 export const presets: Readonly<Record<string, object>> = {

@@ -7,6 +7,8 @@ import { mergePatch } from "./merge.js";
 import { MemoryStore } from "./stores.js";
 import type { AmountLike, Decision, Outcome, SpendCap, Store, Ticket, TollgateRequest, TraceStep } from "./types.js";
 
+export { mergePatch } from "./merge.js";
+
 /** A step, or its reply: JSON, in which numbers above 2^53 - 1 are strings of digits. */
 export type Json = { [member: string]: unknown };
 
