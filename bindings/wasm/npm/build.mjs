@@ -8,10 +8,10 @@ const at = (path) => new URL(path, import.meta.url).pathname;
 
 rmSync(at("dist"), { recursive: true, force: true });
 // The larger build has all types.
-mkdirSync(at("src/wasm"), { recursive: true });
-for (const file of glue) cpSync(at(`generated/objects/${file}`), at(`src/wasm/${file}`));
+mkdirSync(at("src/generated"), { recursive: true });
+for (const file of glue) cpSync(at(`generated/objects/${file}`), at(`src/generated/${file}`));
 execFileSync(process.execPath, [at("node_modules/typescript/bin/tsc"), "-p", at("tsconfig.json")], { stdio: "inherit" });
 cpSync(at("dist/objects"), at("dist/engine"), { recursive: true });
 for (const build of ["engine", "objects"]) {
-  for (const file of [...glue, "tollgate_wasm_bg.wasm"]) cpSync(at(`generated/${build}/${file}`), at(`dist/${build}/wasm/${file}`));
+  for (const file of [...glue, "tollgate_wasm_bg.wasm"]) cpSync(at(`generated/${build}/${file}`), at(`dist/${build}/generated/${file}`));
 }

@@ -7,7 +7,7 @@ import { instantiate } from "./raw.js";
 export type InitSource = WebAssembly.Module | BufferSource | Response | URL | string;
 
 let loading: Promise<void> | undefined;
-let ownSource: () => Promise<InitSource> = async () => new URL("./wasm/tollgate_wasm_bg.wasm", import.meta.url);
+let ownSource: () => Promise<InitSource> = async () => new URL("./generated/tollgate_wasm_bg.wasm", import.meta.url);
 
 /** For the entries of platforms that find the module in another way. */
 export function setOwnSource(source: () => Promise<InitSource>): void {

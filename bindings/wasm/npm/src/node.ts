@@ -3,6 +3,6 @@
 import { readFile } from "node:fs/promises";
 import { setOwnSource } from "./init.js";
 
-setOwnSource(() => readFile(new URL("./wasm/tollgate_wasm_bg.wasm", import.meta.url)));
+setOwnSource(() => readFile(new URL("./generated/tollgate_wasm_bg.wasm", import.meta.url)));
 
 export * from "./index.js";

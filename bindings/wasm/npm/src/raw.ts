@@ -1,10 +1,10 @@
 // Calls of the module.
 
-import * as glue from "./wasm/tollgate_wasm.js";
+import * as glue from "./generated/tollgate_wasm.js";
 import { TollgateError, errorOf } from "./errors.js";
 
 export type Glue = typeof glue;
-export type { RawEngine, RawMemoryStore, RawObjectsStore, RawOperation, RawStoreObject } from "./wasm/tollgate_wasm.js";
+export type { RawEngine, RawMemoryStore, RawObjectsStore, RawOperation, RawStoreObject } from "./generated/tollgate_wasm.js";
 
 type Loaded = { memory: WebAssembly.Memory };
 let loaded: Loaded | undefined;
