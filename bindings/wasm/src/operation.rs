@@ -18,7 +18,7 @@ use crate::engine::{RawEngine, steps_json};
 use crate::error::Fault;
 use crate::flat::{FlatRequest, read_ending, write_decision};
 use crate::flat_calls::{read_replies, write_calls};
-use crate::work::{Answered, Ask, Decided, decide, decide_without_body, explain, finish};
+use crate::work::{Answered, Ask, Decided, decide, explain, finish};
 
 /// The caller's half of a store in objects: which tokens it knows.
 #[wasm_bindgen]
@@ -81,8 +81,6 @@ enum Done {
         account: Option<AccountId>,
         steps: String,
     },
-    /// The request's body is needed first.
-    Undecided,
     Posted(Option<u64>),
     Told(String),
 }
@@ -138,36 +136,6 @@ impl RawOperation {
             let decision = Box::new(decision);
             Ok(Done::Decided { engine, decision, account, steps: String::new() })
         })
-    }
-
-    /// Begins to decide the request in the input, unless its body is needed for that: see [`needs_body`](Self::needs_body).
-    #[wasm_bindgen(js_name = decideWithoutBody)]
-    #[must_use]
-    pub fn decide_without_body(
-        engine: &RawEngine,
-        store: &RawObjectsStore,
-        len: usize,
-        reads: bool,
-    ) -> RawOperation {
-        let (engine, bytes) = (engine.engine(), with_input(len, <[u8]>::to_vec));
-        RawOperation::start(store, |wire| async move {
-            let request = FlatRequest::read(&bytes)?;
-            let decided = decide_without_body(&engine, &request.lend(), &wire, reads).await;
-            Ok(match decided {
-                None => Done::Undecided,
-                Some(Decided { decision, account }) => {
-                    let decision = Box::new(decision);
-                    Done::Decided { engine, decision, account, steps: String::new() }
-                }
-            })
-        })
-    }
-
-    /// Whether the operation is done, and nothing is decided because the request's body is needed.
-    #[wasm_bindgen(js_name = needsBody)]
-    #[must_use]
-    pub fn needs_body(&self) -> bool {
-        matches!(self.done, Some(Ok(Done::Undecided)))
     }
 
     /// Begins to explain the request in the input.

@@ -9,8 +9,6 @@ use tollgate::{
     AccountId, AccountRef, Administration, Command, Decision, Engine, Explanation, MemoryStore,
     Outcome, Request, Settle, Store, StoreError,
 };
-#[cfg(feature = "objects")]
-use tollgate::{Idempotency, Mode};
 
 use crate::error::Fault;
 use crate::flat::Ending;
@@ -47,31 +45,6 @@ pub(crate) async fn decide(engine: &Engine, request: &Request<'_>, store: &impl 
     let decision = evaluation.into_decision();
     let account = name(&decision, request.now_ms, store).await;
     Decided { decision, account }
-}
-
-/// Decides as far as that goes without the request's body; `None`: it is part of what an idempotency key stands for, or `reads` says
-/// that it is wanted. Token, networks and scope are found good then, and nothing is consumed.
-#[cfg(feature = "objects")]
-pub(crate) async fn decide_without_body(
-    engine: &Engine,
-    request: &Request<'_>,
-    store: &impl Ask,
-    reads: bool,
-) -> Option<Decided> {
-    let mut evaluation = engine.evaluate(request).look_up_first();
-    while let Some(command) = evaluation.command() {
-        if let Command::Admit(admit) = &command
-            && admit.mode == Mode::Apply
-            && (reads || matches!(admit.idempotency, Idempotency::Key { .. }))
-        {
-            return None;
-        }
-        let answered = store.ask(&command, request.now_ms).await;
-        evaluation.resume(answered);
-    }
-    let decision = evaluation.into_decision();
-    let account = name(&decision, request.now_ms, store).await;
-    Some(Decided { decision, account })
 }
 
 pub(crate) async fn explain(

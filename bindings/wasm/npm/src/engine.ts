@@ -95,21 +95,6 @@ export class Engine {
     });
   }
 
-  /**
-   * {@link decideAsync} as far as that goes without the request's body, which is not given. Absent: the body is part of what an idempotency
-   * key stands for, or `reads` says that the host wants it; token, networks and scope are found good then, and nothing is consumed. Read
-   * the body, and decide.
-   */
-  async decideWithoutBody(store: Store, request: TollgateRequest, reads = false): Promise<Decision | undefined> {
-    const caller = callerOf(store);
-    const begin = () => raw().RawOperation.decideWithoutBody(this.raw, caller, writeRequest(request, this.headerNames), reads);
-    return run(store, begin, (operation) => {
-      if (operation.needsBody()) return undefined;
-      operation.decided();
-      return readDecision(this.codes);
-    });
-  }
-
   /** {@link explain} on a store elsewhere. */
   async explainAsync(store: Store | MemoryStore, request: TollgateRequest): Promise<Explanation> {
     if (store instanceof MemoryStore) return this.explain(store, request);
