@@ -39,6 +39,20 @@ impl Bar {
     }
 }
 
+/// Prints a table of bars, and with `json` one line of JSON for each.
+#[allow(clippy::print_stdout, reason = "for commands that print tables")]
+pub fn print_bars(bars: &[Bar], json: bool) {
+    println!("\nBars");
+    for bar in bars {
+        let [value, at, holds] = bar.cells();
+        println!("  {:<36}{value:>11}{at:>11}{holds:>11}", bar.name);
+    }
+    println!();
+    for bar in bars.iter().filter(|_| json) {
+        println!("{}", serde_json::to_string(bar).unwrap_or_default());
+    }
+}
+
 fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }

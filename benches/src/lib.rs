@@ -28,7 +28,7 @@ mod engine;
 mod floor;
 mod requests;
 
-pub use bars::Bar;
+pub use bars::{Bar, print_bars};
 pub use clock::SimulatedClock;
 pub use composed::Composed;
 pub use engine::Tollgate;

@@ -12,6 +12,7 @@
 )]
 
 mod answer;
+mod beside;
 mod differential;
 mod faults;
 mod faulty;
@@ -28,6 +29,7 @@ mod vectors;
 pub mod world;
 
 pub use answer::{Admitted, Answer, Known, Verdict, name_of};
+pub use beside::vectors_beside;
 pub use differential::{ModelBackend, answers, random_stories, replay};
 pub use faults::{FAULTS, Fault, Kind, Plan};
 pub use faulty::{Delay, FaultyAsyncStore, FaultyStore};

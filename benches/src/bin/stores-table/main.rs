@@ -20,7 +20,7 @@ mod takes;
 use std::process::ExitCode;
 
 use tollgate::{Algorithm, CompositeStore, MemoryOptions, MemoryStore};
-use tollgate_bench::Bar;
+use tollgate_bench::{Bar, print_bars};
 use tollgate_lmdb::{LmdbOptions, LmdbStore, SyncPolicy};
 use tollgate_redis::{RedisOptions, RedisStore};
 
@@ -41,17 +41,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    println!("\nBars");
-    for bar in &bars {
-        let [value, at, holds] = bar.cells();
-        println!("  {:<36}{value:>11}{at:>11}{holds:>11}", bar.name);
-    }
-    println!();
-    if !args.is_empty() {
-        for bar in &bars {
-            println!("{}", serde_json::to_string(bar).unwrap());
-        }
-    }
+    print_bars(&bars, !args.is_empty());
     ExitCode::SUCCESS
 }
 

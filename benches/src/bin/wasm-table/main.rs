@@ -21,7 +21,7 @@ use tollgate::{
     AccountId, AccountPatch, Admin, Amount, Engine, MemoryStore, Request, TokenPatch, TokenText,
     Verdict, preset,
 };
-use tollgate_bench::Bar;
+use tollgate_bench::{Bar, print_bars};
 
 const START_MS: u64 = 1_700_000_000_000;
 const TOKENS: u64 = 1_000;
@@ -43,17 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    println!("\nBars");
-    for bar in &bars {
-        let [value, at, holds] = bar.cells();
-        println!("  {:<36}{value:>11}{at:>11}{holds:>11}", bar.name);
-    }
-    println!();
-    if !args.is_empty() {
-        for bar in &bars {
-            println!("{}", serde_json::to_string(bar).unwrap());
-        }
-    }
+    print_bars(&bars, !args.is_empty());
     ExitCode::SUCCESS
 }
 

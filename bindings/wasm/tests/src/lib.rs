@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::json;
 use tollgate::PolicyConfig;
-use tollgate_conformance::{vector_files, vectors};
-use tollgate_scenario::{Backend, Explained, Runner, StepError, Surfaces};
+use tollgate_conformance::{vectors, vectors_beside};
+use tollgate_scenario::{Backend, StepError, Surfaces};
 
 pub use program::Program;
 pub use surface::JsSurface;
@@ -71,47 +70,13 @@ pub fn replies_as_expected(surfaces: &JsSurfaces) {
     assert!(report.scenarios.len() >= 600, "only {} scenarios", report.scenarios.len());
 }
 
-/// Runs every scenario step by step beside the library, with every reply the same, and every explanation of a request before it is
-/// made. There `parallel` steps run on one thread, for with more the winner of a race is not always the same.
+/// Runs every scenario step by step beside the library, with every reply and every explanation the same.
 ///
 /// # Panics
-/// When a reply is another one.
+/// When one is another one.
 #[allow(clippy::panic, clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "a test")]
 pub fn replies_as_the_library<B: Backend>(surfaces: &JsSurfaces, library: impl Fn() -> B) {
-    let mut compared = 0_u64;
-    for (path, file) in vector_files(&vector_directory()).unwrap() {
-        for scenario in file.scenarios {
-            let (mut in_js, mut by_library) = (Runner::new(surfaces), Runner::new(library()));
-            for (index, mut step) in scenario.steps.into_iter().enumerate() {
-                let threads = step["threads"].as_u64();
-                if step["op"] == "parallel" && threads.is_some_and(|it| (1..=256).contains(&it)) {
-                    step["threads"] = json!(1);
-                }
-                let at = format!("{}: {}: step {index}", path.display(), scenario.name);
-                if step["op"] == "request" {
-                    let explained = (in_js.explain(step.clone()), by_library.explain(step.clone()));
-                    same_explanations(explained, &at);
-                }
-                let (ours, theirs) = (in_js.step(step.clone()), by_library.step(step.clone()));
-                assert_eq!(ours, theirs, "{at}: {step}");
-                compared += 1;
-            }
-        }
-    }
+    let compared = vectors_beside(&vector_directory(), || surfaces, library).unwrap();
     println!("{compared} replies compared");
     assert!(compared > 3_500, "{compared}");
-}
-
-fn same_explanations(
-    explained: (Result<Explained, StepError>, Result<Explained, StepError>),
-    at: &str,
-) {
-    match explained {
-        (Ok(ours), Ok(theirs)) => {
-            assert_eq!(ours.reply, theirs.reply, "{at}, explained");
-            assert_eq!(ours.steps, theirs.steps, "{at}, explained");
-        }
-        (ours, theirs) => assert_eq!(ours.err(), theirs.err(), "{at}, explained"),
-    }
 }

@@ -4,10 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value, json};
-use tollgate::{
-    Amount, CheckResult, ExplainedCheck, Finish, PolicyConfig, StoredResponse, TokenQuota,
-    TraceStep, Verdict,
-};
+use tollgate::{Amount, Finish, PolicyConfig, StoredResponse, TokenQuota, TraceStep, Verdict};
 use tollgate_scenario::{
     AccountStep, Decided, DepositStep, Finished, Header, InspectStep, Money, RequestStep,
     RevokeStep, RotateStep, StepError, Surface, TokenStep,
@@ -232,7 +229,8 @@ impl Surface for JsSurface {
         let reply = answer.get_mut("reply").map(Value::take).unwrap_or_default();
         let decided = decided(reply, &id, false)?;
         let steps = answer.get("steps").and_then(Value::as_array);
-        let steps = steps.into_iter().flatten().map(trace_step).collect::<Result<_, _>>()?;
+        let steps = steps.into_iter().flatten().cloned().map(serde_json::from_value);
+        let steps = steps.collect::<Result<_, _>>().map_err(StepError::of)?;
         Ok((decided, steps))
     }
 
@@ -327,42 +325,3 @@ fn headers(reply: &Value) -> Result<Vec<Header>, StepError> {
         })
         .collect()
 }
-
-/// A check by its texts.
-fn trace_step(step: &Value) -> Result<TraceStep, StepError> {
-    let text = |name: &str| step.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let unknown = |name: &str| StepError::new(format!("there is no `{name}` like this: {step}"));
-    Ok(TraceStep {
-        check: named(&CHECKS, &text("check")).ok_or_else(|| unknown("check"))?,
-        rule: text("rule"),
-        observed: text("observed"),
-        result: named(&RESULTS, &text("result")).ok_or_else(|| unknown("result"))?,
-        fix: step.get("fix").and_then(Value::as_str).map(str::to_owned),
-    })
-}
-
-/// The value that serializes as this name.
-fn named<T: Copy + serde::Serialize>(values: &[T], name: &str) -> Option<T> {
-    values.iter().copied().find(|value| serde_json::to_value(value).is_ok_and(|it| it == name))
-}
-
-const CHECKS: [ExplainedCheck; 10] = [
-    ExplainedCheck::BearerToken,
-    ExplainedCheck::Credential,
-    ExplainedCheck::SourceNetwork,
-    ExplainedCheck::Scope,
-    ExplainedCheck::RequestLimit,
-    ExplainedCheck::Idempotency,
-    ExplainedCheck::Validation,
-    ExplainedCheck::ExecutionLimit,
-    ExplainedCheck::SpendCap,
-    ExplainedCheck::Wallet,
-];
-
-const RESULTS: [CheckResult; 5] = [
-    CheckResult::Passed,
-    CheckResult::Decided,
-    CheckResult::Shadow,
-    CheckResult::WouldPass,
-    CheckResult::WouldFail,
-];

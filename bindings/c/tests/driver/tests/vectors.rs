@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollgate::{CompositeStore, Store, StoreError};
 use tollgate_c_driver::{Form, Stores, Through};
-use tollgate_conformance::{vector_files, vectors};
+use tollgate_conformance::{vectors, vectors_beside};
 use tollgate_lmdb::{LmdbBackend, LmdbOptions, LmdbStore, SyncPolicy};
 use tollgate_redis::{RedisOptions, RedisScratch};
 use tollgate_region::{Region, RegionOptions};
-use tollgate_scenario::{Backend, Explained, MemoryBackend, Runner, StepError};
+use tollgate_scenario::{Backend, MemoryBackend, Runner};
 
 use common::Server;
 
@@ -31,49 +31,12 @@ fn replies_as_expected(through: Through) {
     assert!(report.scenarios.len() >= 600, "only {} scenarios", report.scenarios.len());
 }
 
-/// Runs every scenario through C as it is, and then step by step beside the library, with every reply the same, and every
-/// explanation of a request before it is made. There
-/// `parallel` steps run on one thread, for with more the winner of a race is not always the same.
+/// Runs every scenario through C as it is, and then beside the library, with every reply and every explanation the same.
 fn replies_as_the_library<B: Backend>(through: Through, library: impl Fn() -> B) {
     replies_as_expected(through);
-    let mut compared = 0_u64;
-    for (path, file) in vector_files(&directory()).unwrap() {
-        for scenario in file.scenarios {
-            let (mut in_c, mut by_library) = (Runner::new(through), Runner::new(library()));
-            for (index, mut step) in scenario.steps.into_iter().enumerate() {
-                if step["op"] == "parallel" && step["threads"].as_u64().is_some_and(in_range) {
-                    step["threads"] = json!(1);
-                }
-                let at = format!("{}: {}: step {index}", path.display(), scenario.name);
-                if step["op"] == "request" {
-                    let explained = (in_c.explain(step.clone()), by_library.explain(step.clone()));
-                    same_explanations(explained, &at);
-                }
-                let (ours, theirs) = (in_c.step(step.clone()), by_library.step(step.clone()));
-                assert_eq!(ours, theirs, "{at}: {step}");
-                compared += 1;
-            }
-        }
-    }
+    let compared = vectors_beside(&directory(), || through, library).unwrap();
     println!("{through:?}: {compared} replies compared");
     assert!(compared > 3_500, "{compared}");
-}
-
-fn same_explanations(
-    explained: (Result<Explained, StepError>, Result<Explained, StepError>),
-    at: &str,
-) {
-    match explained {
-        (Ok(ours), Ok(theirs)) => {
-            assert_eq!(ours.reply, theirs.reply, "{at}, explained");
-            assert_eq!(ours.steps, theirs.steps, "{at}, explained");
-        }
-        (ours, theirs) => assert_eq!(ours.err(), theirs.err(), "{at}, explained"),
-    }
-}
-
-fn in_range(threads: u64) -> bool {
-    (1..=256).contains(&threads)
 }
 
 /// Limits in a region, the rest on disk.
