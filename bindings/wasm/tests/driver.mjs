@@ -1,9 +1,10 @@
-// Performs steps that come as JSON lines: see src/lib.rs. The argument names the kind of store.
+// Performs steps that come as JSON lines: see src/lib.rs. The arguments name the build of the package and the kind of store.
 
 import { createInterface } from "node:readline";
 
-import { init, StoreObject } from "../npm/dist/objects/node.js";
-import { Session } from "../npm/dist/objects/scenario.js";
+const [build, kind] = process.argv.slice(2);
+const { init, StoreObject } = await import(`../npm/dist/${build}/node.js`);
+const { Session } = await import(`../npm/dist/${build}/scenario.js`);
 
 /** A map in memory, in order. */
 class OrderedMap {
@@ -74,7 +75,7 @@ const kinds = {
   objects: () => new Session({ store: () => new LocalObjects(), reopen: (store) => store.reopen() }),
 };
 
-const start = kinds[process.argv[2]];
+const start = kinds[kind];
 const sessions = new Map();
 
 async function answer({ session: number, step, explain, restart }) {

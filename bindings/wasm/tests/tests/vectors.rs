@@ -7,21 +7,30 @@ use tollgate_lmdb::LmdbBackend;
 use tollgate_scenario::MemoryBackend;
 use tollgate_wasm_tests::{JsSurfaces, Program, replies_as_expected, replies_as_the_library};
 
-fn surfaces(store: &str, keeps_state: bool) -> JsSurfaces {
+fn surfaces(build: &str, store: &str, keeps_state: bool) -> JsSurfaces {
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("driver.mjs");
-    JsSurfaces::new(Program::start(&driver, &[store]).unwrap(), keeps_state)
+    JsSurfaces::new(Program::start(&driver, &[build, store]).unwrap(), keeps_state)
 }
 
-#[test]
-fn in_memory() {
-    let surfaces = surfaces("memory", false);
+fn in_memory(build: &str) {
+    let surfaces = surfaces(build, "memory", false);
     replies_as_expected(&surfaces);
     replies_as_the_library(&surfaces, MemoryBackend::default);
 }
 
 #[test]
+fn in_memory_in_the_small_build() {
+    in_memory("engine");
+}
+
+#[test]
+fn in_memory_in_the_quick_build() {
+    in_memory("objects");
+}
+
+#[test]
 fn in_objects() {
-    let surfaces = surfaces("objects", true);
+    let surfaces = surfaces("objects", "objects", true);
     replies_as_expected(&surfaces);
     replies_as_the_library(&surfaces, LmdbBackend::default);
 }
