@@ -185,6 +185,9 @@ export class StatePanel {
     const scopes = this.#desk.scopes;
     const field = this.#tokenForm.elements.namedItem("scopes");
     if (!(field instanceof HTMLInputElement)) return;
+    // Drawn anew only where they are others: whoever is about to press one keeps it.
+    const drawn = Array.from(hint.children, (child) => child.textContent);
+    if (drawn.length === scopes.length && drawn.every((name, n) => name === scopes[n])) return;
     const add = (scope: string) => {
       const words = list(field.value);
       const kept = words.filter((word) => word !== scope);

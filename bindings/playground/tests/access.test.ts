@@ -134,6 +134,7 @@ test("one whole flow with the keyboard alone", async () => {
     await keyboard.type("# by keyboard\n");
     await keyboard.press("Tab");
     assert.notEqual(await page.evaluate("document.activeElement?.id"), "policy-editor");
+    await page.waitForSelector("#policy:not([aria-busy])", { state: "attached" });
     await tabTo(page, "#state details.add summary");
     await keyboard.press("Enter");
     await tabTo(page, "#account-form [name=id]");
