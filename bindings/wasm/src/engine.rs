@@ -3,9 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use tollgate::{
-    CompiledPolicy, Decision, Engine, Pepper, PolicyConfig, TokenText, TraceStep, Warning, lint,
-};
+use tollgate::{CompiledPolicy, Decision, Engine, Pepper, PolicyConfig, TraceStep, Warning, lint};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -97,7 +95,7 @@ pub(crate) fn steps_json(steps: &[TraceStep]) -> String {
 
 #[wasm_bindgen]
 impl RawEngine {
-    /// An engine for a policy as text, JSON or TOML.
+    /// An engine for a policy as JSON text.
     ///
     /// # Errors
     /// A policy that does not compile, or a pepper that is too short; the same with all that follow.
@@ -202,17 +200,5 @@ impl RawEngine {
     ) -> Result<String, JsValue> {
         let call = Call::read(call, &self.engine(), len)?;
         Ok(at_once(administer(call, now_ms, &store.store))??)
-    }
-
-    /// Checks a token's text under the policy in force.
-    ///
-    /// # Errors
-    /// A text that no request could carry.
-    #[wasm_bindgen(js_name = checkToken)]
-    pub fn check_token(&self, text: &str) -> Result<(), JsValue> {
-        let format = self.engine().policy().token_format();
-        TokenText::parse(format, text)
-            .map(drop)
-            .map_err(|error| Fault::invalid(error.to_string()).into())
     }
 }
