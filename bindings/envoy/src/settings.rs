@@ -1,0 +1,268 @@
+//! What people write: the JSON of a filter, and of a route.
+
+use serde::Deserialize;
+
+/// The settings of a filter; a route may give those of [`Settings::of_route`] anew.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    pub(crate) disabled: Option<bool>,
+    pub(crate) policy: Option<PolicySource>,
+    pub(crate) pepper_file: Option<String>,
+    pub(crate) policy_reload_interval_ms: Option<u64>,
+    pub(crate) store: Option<StoreSettings>,
+    pub(crate) limits: Option<LimitsSettings>,
+    pub(crate) expire_interval_ms: Option<u64>,
+    pub(crate) peer: Option<Peer>,
+    pub(crate) metadata_namespace: Option<String>,
+    pub(crate) cost: Option<Source>,
+    pub(crate) sender: Option<Source>,
+    pub(crate) invalid: Option<Source>,
+    pub(crate) charge: Option<ResponseSource>,
+    pub(crate) replay_headers: Option<Vec<String>>,
+    pub(crate) max_request_body: Option<u64>,
+    pub(crate) max_response_body: Option<u64>,
+    pub(crate) failure_mode_allow: Option<bool>,
+}
+
+/// Where a policy comes from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum PolicySource {
+    /// A file, TOML or JSON by its name's end; read again when it changes.
+    File(String),
+    /// A policy that comes with the library.
+    Preset(String),
+    /// The policy itself.
+    Inline(serde_json::Value),
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum StoreSettings {
+    /// In this process.
+    Memory,
+    /// In files of this host.
+    Lmdb(LmdbSettings),
+    /// On a server of the network.
+    Redis(RedisSettings),
+}
+
+/// Files of LMDB.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LmdbSettings {
+    pub(crate) directory: String,
+    #[serde(default)]
+    pub(crate) sync: Sync,
+    pub(crate) map_bytes: Option<usize>,
+}
+
+/// When a commit reaches the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Sync {
+    #[default]
+    EveryCommit,
+    IntervalMs(u64),
+    Never,
+}
+
+/// A server of Redis. Its URL may have a password: it is in no message.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RedisSettings {
+    pub(crate) url: Option<String>,
+    pub(crate) url_file: Option<String>,
+    pub(crate) connect_timeout_ms: Option<u64>,
+    pub(crate) response_timeout_ms: Option<u64>,
+}
+
+impl core::fmt::Debug for RedisSettings {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("RedisSettings").finish_non_exhaustive()
+    }
+}
+
+/// Where limits are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum LimitsSettings {
+    /// In the store.
+    #[default]
+    Store,
+    /// In this process's memory.
+    Process,
+}
+
+/// Whose address a request comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Peer {
+    /// The TCP peer's.
+    #[default]
+    Connection,
+    /// The one that Envoy has determined.
+    Downstream,
+}
+
+/// Where a fact about a request comes from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Source {
+    /// A request header; an empty one is none.
+    Header(String),
+    /// Dynamic metadata of the stream, text or number.
+    Metadata {
+        namespace: String,
+        key: String,
+    },
+    /// Always this.
+    Value(serde_json::Value),
+}
+
+/// Where a fact about a response comes from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum ResponseSource {
+    /// A response header.
+    Header(String),
+}
+
+impl Settings {
+    /// The settings of a filter.
+    ///
+    /// # Errors
+    /// What is wrong, with its place in the text.
+    pub(crate) fn of_filter(json: &[u8]) -> Result<Settings, String> {
+        let settings = Settings::read(json)?;
+        if settings.policy.is_none() {
+            return Err("`policy` is missing: give `file`, `preset` or `inline`".to_owned());
+        }
+        if settings.store.is_none() {
+            return Err("`store` is missing: give `lmdb`, `redis` or \"memory\"".to_owned());
+        }
+        Ok(settings)
+    }
+
+    /// The settings of a route, which override a filter's.
+    ///
+    /// # Errors
+    /// What is wrong, with its place in the text.
+    pub(crate) fn of_route(json: &[u8]) -> Result<Settings, String> {
+        let settings = Settings::read(json)?;
+        let of_filters = [
+            ("store", settings.store.is_some()),
+            ("limits", settings.limits.is_some()),
+            ("expire_interval_ms", settings.expire_interval_ms.is_some()),
+            ("peer", settings.peer.is_some()),
+            ("metadata_namespace", settings.metadata_namespace.is_some()),
+        ];
+        match of_filters.iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(format!("`{name}` belongs to the filter, a route cannot change it")),
+            None if settings.pepper_file.is_some() && settings.policy.is_none() => {
+                Err("`pepper_file` of a route goes with a `policy` of its own".to_owned())
+            }
+            None => Ok(settings),
+        }
+    }
+
+    fn read(json: &[u8]) -> Result<Settings, String> {
+        let text = if json.trim_ascii().is_empty() { b"{}".as_slice() } else { json };
+        let settings: Settings =
+            serde_json::from_slice(text).map_err(|error| without_passwords(&error.to_string()))?;
+        for (name, source) in
+            [("cost", &settings.cost), ("sender", &settings.sender), ("invalid", &settings.invalid)]
+        {
+            if let Some(source) = source {
+                source.check().map_err(|why| format!("`{name}`: {why}"))?;
+            }
+        }
+        Ok(settings)
+    }
+}
+
+impl Source {
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Source::Header(name) => header_name(name).map(drop),
+            Source::Metadata { .. } => Ok(()),
+            Source::Value(serde_json::Value::String(_) | serde_json::Value::Number(_)) => Ok(()),
+            Source::Value(_) => Err("`value` is a text or a number".to_owned()),
+        }
+    }
+}
+
+/// A message that repeats what was written, without what stands in a URL before its host.
+fn without_passwords(message: &str) -> String {
+    let mut rest = message;
+    let mut clean = String::new();
+    while let Some((before, after)) = rest.split_once("://") {
+        clean.push_str(before);
+        clean.push_str("://");
+        let end = after.find(|c: char| c.is_whitespace() || "\"`'".contains(c)).unwrap_or(after.len());
+        let (url, behind) = after.split_at(end);
+        clean.push_str(url.rsplit_once('@').map_or(url, |(_, host)| host));
+        rest = behind;
+    }
+    clean.push_str(rest);
+    clean
+}
+
+/// A header's name as Envoy knows it: lower-case.
+///
+/// # Errors
+/// It is no name of a header (RFC 9110).
+pub(crate) fn header_name(name: &str) -> Result<String, String> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(format!("`{name}` is no name of a header"));
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter_error(json: &str) -> String {
+        Settings::of_filter(json.as_bytes()).map(drop).unwrap_err()
+    }
+
+    #[test]
+    fn a_filter_names_what_is_missing_or_unknown() {
+        assert!(filter_error("").contains("`policy` is missing"));
+        assert!(filter_error(r#"{"policy": {"preset": "x"}}"#).contains("`store` is missing"));
+        let unknown = filter_error("{\n \"polcy\": 1}");
+        assert!(unknown.contains("`polcy`") && unknown.contains("line 2"), "{unknown}");
+        let wrong = filter_error(r#"{"store": {"lmdb": {"directory": "x", "sync": "often"}}}"#);
+        assert!(wrong.contains("`often`") && wrong.contains("line 1"), "{wrong}");
+        assert!(filter_error(r#"{"cost": {"header": "a b"}}"#).contains("no name of a header"));
+        assert!(filter_error(r#"{"cost": {"value": []}}"#).contains("text or a number"));
+    }
+
+    #[test]
+    fn a_route_cannot_change_what_belongs_to_the_filter() {
+        let error = |json: &str| Settings::of_route(json.as_bytes()).map(drop).unwrap_err();
+        assert!(error(r#"{"store": "memory"}"#).contains("`store` belongs to the filter"));
+        assert!(error(r#"{"pepper_file": "x"}"#).contains("goes with a `policy`"));
+        assert_eq!(Settings::of_route(b"{\"disabled\": true}").unwrap().disabled, Some(true));
+    }
+
+    #[test]
+    fn a_password_is_in_no_message() {
+        let json = r#"{"policy": {"preset": "x"}, "store": {"redis": {"url": "redis://u:secret@h"}}}"#;
+        let settings = Settings::of_filter(json.as_bytes()).unwrap();
+        assert!(!format!("{settings:?}").contains("secret"));
+        for wrong in [
+            r#"{"store": {"redis": {"url": "redis://u:secret@h", "x": 1}}}"#,
+            r#"{"store": {"redis": "redis://u:secret@h"}}"#,
+            r#"{"store": "redis://u:secret@h:6379"}"#,
+            r#"{"store": {"redis://u:secret@h:6379": {}}, "cost": 1}"#,
+        ] {
+            let error = filter_error(wrong);
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Where state is kept: opened once for all configurations that name the same place, and kept for as long as the process lives.
+//!
+//! Envoy makes a configuration anew whenever it is updated. What is counted and reserved must not begin anew with it, so stores are found by
+//! where they are, and those in memory by the name of their filter.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tollgate::{
+    Administration, AsyncStore, Command, CompositeStore, LimitStore, MemoryOptions, MemoryStore,
+    Outcome, Store, StoreError,
+};
+use tollgate_lmdb::{LmdbOptions, LmdbStore, SyncPolicy};
+use tollgate_redis::{AsyncRedisStore, RedisOptions};
+use tollgate_region::{Region, RegionOptions};
+
+use crate::clock::now_ms;
+use crate::settings::{LimitsSettings, LmdbSettings, RedisSettings, StoreSettings, Sync};
+use crate::{log, threads};
+
+/// A store, by how it is asked.
+#[derive(Clone)]
+pub(crate) enum Backend {
+    /// Answers at once: asked on Envoy's own threads.
+    Here(Arc<dyn Store>),
+    /// Waits for a disk where it writes; what only reads is asked on Envoy's threads where limits are not in it.
+    Disk { store: Arc<dyn Store>, reads_here: bool },
+    /// Waits for a network.
+    Network(Arc<AsyncRedisStore>),
+}
+
+/// A place where state is kept, open or to be opened.
+pub(crate) struct Place {
+    settings: StoreSettings,
+    limits: LimitsSettings,
+    opened: OnceLock<Backend>,
+}
+
+/// How often opening is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Counts of limits in this process's memory.
+const LIMITS: RegionOptions = RegionOptions { cells: 1 << 20, windows: 1 << 17 };
+
+impl Place {
+    /// The store, if it is open.
+    pub(crate) fn backend(&self) -> Option<&Backend> {
+        self.opened.get()
+    }
+
+    /// The place that these settings name. It is opened, or that is tried until it succeeds; what is due in it is reclaimed every
+    /// `expire_interval_ms`, by the smallest interval that a configuration asked for first.
+    ///
+    /// # Errors
+    /// Settings that cannot be, or that contradict those of a place that is in use.
+    pub(crate) fn named(
+        filter_name: &str,
+        settings: &StoreSettings,
+        limits: LimitsSettings,
+        expire_interval_ms: u64,
+    ) -> Result<Arc<Place>, String> {
+        check(settings, limits)?;
+        let mut places = places().lock();
+        let key = key(filter_name, settings);
+        if let Some(place) = places.get(&key) {
+            if place.settings == *settings && place.limits == limits {
+                return Ok(Arc::clone(place));
+            }
+            return Err(format!(
+                "the store {key} is in use with other settings; they hold until Envoy is started anew"
+            ));
+        }
+        threads::start()?;
+        let place = Arc::new(Place {
+            settings: settings.clone(),
+            limits,
+            opened: OnceLock::new(),
+        });
+        if let Err(error) = place.open() {
+            log::error(&format!("the store {key} cannot be opened, which is tried again: {error}"));
+        }
+        threads::spawn(keep(Arc::clone(&place), key.clone(), expire_interval_ms));
+        places.insert(key, Arc::clone(&place));
+        Ok(place)
+    }
+
+    fn open(&self) -> Result<(), String> {
+        let backend = match &self.settings {
+            StoreSettings::Memory => {
+                let memory = MemoryStore::new(MemoryOptions::default());
+                Backend::Here(self.with_limits(Arc::new(memory))?)
+            }
+            StoreSettings::Lmdb(settings) => {
+                let store = self.with_limits(Arc::new(open_lmdb(settings)?))?;
+                match settings.sync {
+                    Sync::EveryCommit => {
+                        Backend::Disk { store, reads_here: self.limits == LimitsSettings::Process }
+                    }
+                    Sync::IntervalMs(_) | Sync::Never => Backend::Here(store),
+                }
+            }
+            StoreSettings::Redis(settings) => {
+                let store = AsyncRedisStore::new(&redis_options(settings)?);
+                Backend::Network(Arc::new(store.map_err(|error| error.to_string())?))
+            }
+        };
+        // Whoever opened it first, in a second try, has the same.
+        let _ = self.opened.set(backend);
+        Ok(())
+    }
+
+    fn with_limits(&self, store: Arc<dyn Store>) -> Result<Arc<dyn Store>, String> {
+        match self.limits {
+            LimitsSettings::Store => Ok(store),
+            LimitsSettings::Process => Ok(Arc::new(CompositeStore::new(limits()?, store))),
+        }
+    }
+}
+
+fn places() -> &'static Mutex<HashMap<String, Arc<Place>>> {
+    static PLACES: OnceLock<Mutex<HashMap<String, Arc<Place>>>> = OnceLock::new();
+    PLACES.get_or_init(Mutex::default)
+}
+
+/// What tells one place from another; without a password.
+fn key(filter_name: &str, settings: &StoreSettings) -> String {
+    match settings {
+        StoreSettings::Memory => format!("memory of `{filter_name}`"),
+        StoreSettings::Lmdb(settings) => format!("lmdb {}", settings.directory),
+        StoreSettings::Redis(settings) => match (&settings.url, &settings.url_file) {
+            (Some(url), _) => {
+                let host = url.rsplit_once('@').map_or(url.as_str(), |(_, host)| host);
+                format!("redis {}", host.rsplit_once("://").map_or(host, |(_, host)| host))
+            }
+            (None, file) => format!("redis of {}", file.as_deref().unwrap_or_default()),
+        },
+    }
+}
+
+/// Whether a store of these settings could be opened, as far as that can be said without opening it.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn check(settings: &StoreSettings, limits: LimitsSettings) -> Result<(), String> {
+    let StoreSettings::Redis(redis) = settings else { return Ok(()) };
+    if limits == LimitsSettings::Process {
+        return Err("`limits`: Redis counts limits for all of its Envoys; leave `process` out".to_owned());
+    }
+    // Nothing is connected before the first command.
+    AsyncRedisStore::new(&redis_options(redis)?).map(drop).map_err(|error| error.to_string())
+}
+
+fn open_lmdb(settings: &LmdbSettings) -> Result<LmdbStore, String> {
+    let mut options = LmdbOptions::default();
+    options.sync = match settings.sync {
+        Sync::EveryCommit => SyncPolicy::EveryCommit,
+        Sync::IntervalMs(interval) => SyncPolicy::IntervalMs(interval),
+        Sync::Never => SyncPolicy::Never,
+    };
+    if let Some(bytes) = settings.map_bytes {
+        options.map_bytes = bytes;
+    }
+    let directory = &settings.directory;
+    fs::create_dir_all(directory).map_err(|error| format!("{directory}: {error}"))?;
+    LmdbStore::open(directory, &options).map_err(|error| error.to_string())
+}
+
+fn redis_options(settings: &RedisSettings) -> Result<RedisOptions, String> {
+    let url = match (&settings.url, &settings.url_file) {
+        (Some(url), None) => url.clone(),
+        (None, Some(file)) => {
+            let url = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+            url.trim().to_owned()
+        }
+        _ => return Err("`store.redis`: give either `url` or `url_file`".to_owned()),
+    };
+    let mut options = RedisOptions::new(&url);
+    if let Some(timeout) = settings.connect_timeout_ms {
+        options.connect_timeout = Duration::from_millis(timeout);
+    }
+    if let Some(timeout) = settings.response_timeout_ms {
+        options.response_timeout = Duration::from_millis(timeout);
+    }
+    Ok(options)
+}
+
+/// Limits in memory that is never given back: the places that count in it are kept as long as the process lives.
+#[allow(unsafe_code)]
+fn limits() -> Result<Arc<dyn LimitStore>, String> {
+    let size = LIMITS.size_bytes().map_err(|error| error.to_string())?;
+    let memory: &'static mut [u64] = vec![0; size.div_ceil(8)].leak();
+    let start = memory.as_mut_ptr().cast::<u8>();
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).map_err(|error| error.to_string())?;
+    // SAFETY: the memory is there for ever, aligned to 8 bytes, at least `size` long, and nobody else has it.
+    let region = unsafe { Region::create(start, size, &LIMITS, &key) };
+    Ok(Arc::new(region.map_err(|error| error.to_string())?))
+}
+
+/// Opens a place that is not open yet, then reclaims what is due in it.
+async fn keep(place: Arc<Place>, key: String, expire_interval_ms: u64) {
+    while place.backend().is_none() {
+        tokio::time::sleep(TRY_AGAIN).await;
+        let opening = Arc::clone(&place);
+        let opened = tokio::task::spawn_blocking(move || opening.open()).await;
+        if matches!(opened, Ok(Ok(()))) {
+            log::info(&format!("the store {key} is open"));
+        }
+    }
+    if expire_interval_ms == 0 {
+        return;
+    }
+    let expiring = log::Seldom::new();
+    loop {
+        tokio::time::sleep(Duration::from_millis(expire_interval_ms)).await;
+        if let Some(backend) = place.backend() {
+            let expired = expire(backend).await;
+            if let Err(error) = expired {
+                expiring.warn(now_ms(), || format!("the store {key} could not reclaim what is due: {error}"));
+            }
+        }
+    }
+}
+
+async fn expire(backend: &Backend) -> Result<(), StoreError> {
+    let asked = match backend {
+        Backend::Network(redis) => {
+            redis.perform_async(&Command::Administer(&Administration::Expire), now_ms()).await
+        }
+        Backend::Here(store) | Backend::Disk { store, .. } => {
+            let store = Arc::clone(store);
+            let work = move || store.perform(&Command::Administer(&Administration::Expire), now_ms());
+            let waited = tokio::task::spawn_blocking(work).await;
+            waited.unwrap_or(Err(StoreError::WrongOutcome))
+        }
+    };
+    match asked? {
+        Outcome::Refused(_) => Err(StoreError::WrongOutcome),
+        _ => Ok(()),
+    }
+}
