@@ -8,6 +8,9 @@ use tollgate_scenario::{RequestStep, StepError};
 
 use crate::envoy::{Envoy, Options};
 
+/// How many lines of one header the library reads.
+const MAX_LINES: usize = 64;
+
 impl RunningGateway for Envoy {
     const NAME: &'static str = "Envoy";
 
@@ -70,7 +73,24 @@ impl RunningGateway for Envoy {
         Some(why.split_once("; it ends with its lease").map_or(why, |(why, _)| why))
     }
 
-    fn carries(_: &RequestStep) -> Result<(), StepError> {
+    fn carries(request: &RequestStep) -> Result<(), StepError> {
+        let values = |wanted: &str| -> Vec<&[u8]> {
+            let headers = request.headers.0.iter();
+            let named =
+                headers.filter(|(name, _)| name.as_ref().eq_ignore_ascii_case(wanted.as_bytes()));
+            named.map(|(_, value)| value.as_ref()).collect()
+        };
+        let tokens = values("authorization");
+        let bearer = |value: &&[u8]| value.to_ascii_lowercase().starts_with(b"bearer");
+        // A first line with a bearer token is refused either way.
+        if tokens.len() > 1 && !tokens.first().is_some_and(bearer) {
+            let why = "Envoy joins the lines of Authorization to one of the first one's scheme";
+            return Err(StepError::not_carried(why));
+        }
+        if values("x-forwarded-for").len() > MAX_LINES {
+            let why = "Envoy joins the lines of X-Forwarded-For, so that they are not too many";
+            return Err(StepError::not_carried(why));
+        }
         Ok(())
     }
 
