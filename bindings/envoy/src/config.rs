@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tollgate::LiveEngine;
 
 use crate::host;
+use crate::metadata::Metadata;
 use crate::policy;
 use crate::settings::{LimitsSettings, Peer, ResponseSource, Settings, Source, header_name};
 use crate::stats::Counters;
@@ -50,7 +51,7 @@ pub(crate) struct FilterConfig {
     /// None where Envoy only checks its configuration.
     place: Option<Arc<Place>>,
     pub(crate) peer: Peer,
-    pub(crate) namespace: String,
+    pub(crate) metadata: Metadata,
     pub(crate) counters: Counters,
 }
 
@@ -89,6 +90,8 @@ impl FilterConfig {
         store::check(store, limits)?;
         let reload = settings.policy_reload_interval_ms.unwrap_or(POLICY_RELOAD_INTERVAL_MS);
         let live = policy::engine(policy, settings.pepper_file.as_deref(), reload, checking_only)?;
+        let namespace = settings.metadata_namespace.unwrap_or_else(|| "tollgate".to_owned());
+        let metadata = Metadata::new(namespace, settings.metadata.as_deref())?;
         let expire = settings.expire_interval_ms.unwrap_or(EXPIRE_INTERVAL_MS);
         let place = match checking_only {
             true => None,
@@ -99,7 +102,7 @@ impl FilterConfig {
             live,
             place,
             peer: settings.peer.unwrap_or_default(),
-            namespace: settings.metadata_namespace.unwrap_or_else(|| "tollgate".to_owned()),
+            metadata,
             counters,
         })
     }
@@ -120,8 +123,7 @@ impl RouteConfig {
         let own = Overrides::new(&settings)?;
         let reload = settings.policy_reload_interval_ms.unwrap_or(POLICY_RELOAD_INTERVAL_MS);
         let pepper = settings.pepper_file.as_deref();
-        let engine =
-            |source| policy::engine(source, pepper, reload, host::is_validation_mode());
+        let engine = |source| policy::engine(source, pepper, reload, host::is_validation_mode());
         let live = settings.policy.as_ref().map(engine).transpose()?;
         Ok(RouteConfig { own, live })
     }
@@ -130,10 +132,13 @@ impl RouteConfig {
 impl Overrides {
     fn new(settings: &Settings) -> Result<Overrides, String> {
         let charge = match &settings.charge {
-            Some(ResponseSource::Header(name)) => Some(header_name(name).map_err(|why| format!("`charge`: {why}"))?),
+            Some(ResponseSource::Header(name)) => {
+                Some(header_name(name).map_err(|why| format!("`charge`: {why}"))?)
+            }
             None => None,
         };
-        let replay_headers = settings.replay_headers.as_ref().map(|names| replay_headers(names)).transpose()?;
+        let replay_headers =
+            settings.replay_headers.as_ref().map(|names| replay_headers(names)).transpose()?;
         Ok(Overrides {
             disabled: settings.disabled,
             cost: settings.cost.clone(),
@@ -152,7 +157,9 @@ fn replay_headers(names: &[String]) -> Result<Vec<String>, String> {
     let name = |name: &String| {
         let name = header_name(name).map_err(|why| format!("`replay_headers`: {why}"))?;
         match NEVER_KEPT.contains(&name.as_str()) {
-            true => Err(format!("`replay_headers`: `{name}` belongs to one connection, moment or client")),
+            true => Err(format!(
+                "`replay_headers`: `{name}` belongs to one connection, moment or client"
+            )),
             false => Ok(name),
         }
     };

@@ -85,7 +85,11 @@ pub(crate) struct KeptFacts {
 
 impl KeptFacts {
     /// The request.
-    pub(crate) fn request<'a>(&'a self, headers: &'a KeptHeaders<'a>, body: Body<'a>) -> Request<'a> {
+    pub(crate) fn request<'a>(
+        &'a self,
+        headers: &'a KeptHeaders<'a>,
+        body: Body<'a>,
+    ) -> Request<'a> {
         self.facts.request(headers, body)
     }
 
@@ -106,9 +110,11 @@ impl Headers for KeptHeaders<'_> {
 
 fn text<'s>(stream: &'s Stream<'_>, source: &'s Source) -> Option<Cow<'s, str>> {
     let text = match source {
-        Source::Header(name) => {
-            String::from_utf8_lossy(stream.header(HeaderMap::Request, &name.to_ascii_lowercase(), 0)?)
-        }
+        Source::Header(name) => String::from_utf8_lossy(stream.header(
+            HeaderMap::Request,
+            &name.to_ascii_lowercase(),
+            0,
+        )?),
         Source::Metadata { namespace, key } => {
             String::from_utf8_lossy(stream.metadata_text(namespace, key)?)
         }

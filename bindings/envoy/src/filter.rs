@@ -16,10 +16,9 @@ use crate::facts::Facts;
 use crate::host::{RequestHeaders, Stream};
 use crate::log;
 use crate::mailbox::Mailbox;
-use crate::metadata;
 use crate::settlement::{Ended, Open};
 use crate::stats::Ending;
-use crate::store::Backend;
+use crate::store::{Backend, Place};
 
 /// What Envoy is to do with what came.
 pub(crate) enum Flow {
@@ -146,9 +145,8 @@ impl Filter {
 
     fn ask(&mut self, stream: &mut Stream<'_>) -> Flow {
         let rules = self.rules.clone();
-        let Some(backend) = rules.config.place().and_then(|place| place.backend()) else {
-            return self.without_store(stream);
-        };
+        let opened = rules.config.place().and_then(|place| Some((place, place.backend()?)));
+        let Some((place, backend)) = opened else { return self.without_store(stream) };
         let engine = Arc::clone(self.engine.get_or_insert_with(|| rules.live().load()));
         let until_body = self.body.is_some() && !self.body_is_whole;
         let digest = match &self.body {
@@ -176,7 +174,7 @@ impl Filter {
         match asked {
             Asked::Decided(decision) => {
                 let open = Open::of(&decision, &engine, backend);
-                self.decided(stream, backend, decision, open)
+                self.decided(stream, place, decision, open)
             }
             Asked::NeedsBody => self.await_body(stream),
             Asked::Waits => {
@@ -206,7 +204,7 @@ impl Filter {
     fn decided(
         &mut self,
         stream: &mut Stream<'_>,
-        backend: &Backend,
+        place: &Place,
         decision: Decision,
         open: Option<Open>,
     ) -> Flow {
@@ -217,7 +215,7 @@ impl Filter {
         let Some(engine) = self.engine.clone() else { return self.without_store(stream) };
         let config = &self.rules.config;
         config.counters.decided(stream, decision.status());
-        metadata::decided(stream, &config.namespace, &engine, backend, &decision);
+        config.metadata.decided(stream, &engine, place, &decision);
         let stored = decision.verdict() == Verdict::Replay;
         if decision.verdict() != Verdict::Allow {
             self.stage = Stage::Answered;
@@ -243,7 +241,7 @@ impl Filter {
     fn without_store(&mut self, stream: &mut Stream<'_>) -> Flow {
         self.rules.config.counters.decided(stream, Status::StoreUnavailable);
         if self.rules.failure_mode_allow() {
-            metadata::undecided(stream, &self.rules.config.namespace);
+            self.rules.config.metadata.undecided(stream);
             self.stage = Stage::Passing;
             return Flow::Continue;
         }
@@ -254,7 +252,9 @@ impl Filter {
 
     fn misconfigured(&mut self, why: &str) -> Flow {
         static WRONG: log::Seldom = log::Seldom::new();
-        WRONG.warn(crate::clock::now_ms(), || format!("a request is answered with 500: cost: {why}"));
+        WRONG.warn(crate::clock::now_ms(), || {
+            format!("a request is answered with 500: cost: {why}")
+        });
         self.stage = Stage::Answered;
         Flow::Answer(Box::new(OwnAnswer::internal_error()))
     }
@@ -291,11 +291,8 @@ impl Filter {
             return Wake::Nothing;
         }
         let rules = self.rules.clone();
-        let backend = rules.config.place().and_then(|place| place.backend());
-        let flow = match (asked, backend) {
-            (Asked::Decided(decision), Some(backend)) => {
-                self.decided(stream, backend, decision, open)
-            }
+        let flow = match (asked, rules.config.place()) {
+            (Asked::Decided(decision), Some(place)) => self.decided(stream, place, decision, open),
             (Asked::NeedsBody, _) => self.await_body(stream),
             (Asked::Decided(_) | Asked::Waits, _) => self.without_store(stream),
         };
@@ -391,7 +388,7 @@ impl Filter {
 
     fn ended(&self, stream: &mut Stream<'_>, ended: Ended) {
         match ended {
-            Some(settled) => metadata::settled(stream, &self.rules.config.namespace, settled),
+            Some(settled) => self.rules.config.metadata.settled(stream, settled),
             None => self.rules.config.counters.ended(stream, Ending::Failed),
         }
     }

@@ -280,10 +280,8 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_scheduled(
 ) {
     // SAFETY: both are of this hook.
     let (mut stream, this) = unsafe { (Stream::new(envoy), of(filter)) };
-    let wake = call(
-        || this.woken(&mut stream),
-        || Wake::Answer(Box::new(OwnAnswer::internal_error())),
-    );
+    let wake =
+        call(|| this.woken(&mut stream), || Wake::Answer(Box::new(OwnAnswer::internal_error())));
     // The filter is not borrowed any more: what follows may bring its next event, or its end.
     match wake {
         Wake::Nothing => {}

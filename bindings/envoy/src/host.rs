@@ -177,7 +177,8 @@ impl Stream<'_> {
         let own = own.iter().take(if has_none { 1 } else { 2 });
         let own = own.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let headers = answer.headers.iter();
-        let pairs = pairs(own.chain(headers.map(|(name, value)| (name.as_bytes(), value.as_slice()))));
+        let pairs =
+            pairs(own.chain(headers.map(|(name, value)| (name.as_bytes(), value.as_slice()))));
         let is_head = self.header(HeaderMap::Request, ":method", 0) == Some(b"HEAD");
         let ends = answer.body.is_empty() || is_head;
         // SAFETY: the texts are valid for the length of the call; Envoy copies them. No borrow of the filter is held.

@@ -14,6 +14,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Option<LimitsSettings>,
     pub(crate) expire_interval_ms: Option<u64>,
     pub(crate) peer: Option<Peer>,
+    pub(crate) metadata: Option<Vec<String>>,
     pub(crate) metadata_namespace: Option<String>,
     pub(crate) cost: Option<Source>,
     pub(crate) sender: Option<Source>,
@@ -114,10 +115,7 @@ pub(crate) enum Source {
     /// A request header; an empty one is none.
     Header(String),
     /// Dynamic metadata of the stream, text or number.
-    Metadata {
-        namespace: String,
-        key: String,
-    },
+    Metadata { namespace: String, key: String },
     /// Always this.
     Value(serde_json::Value),
 }
@@ -157,10 +155,13 @@ impl Settings {
             ("limits", settings.limits.is_some()),
             ("expire_interval_ms", settings.expire_interval_ms.is_some()),
             ("peer", settings.peer.is_some()),
+            ("metadata", settings.metadata.is_some()),
             ("metadata_namespace", settings.metadata_namespace.is_some()),
         ];
         match of_filters.iter().find(|(_, given)| *given) {
-            Some((name, _)) => Err(format!("`{name}` belongs to the filter, a route cannot change it")),
+            Some((name, _)) => {
+                Err(format!("`{name}` belongs to the filter, a route cannot change it"))
+            }
             None if settings.pepper_file.is_some() && settings.policy.is_none() => {
                 Err("`pepper_file` of a route goes with a `policy` of its own".to_owned())
             }
@@ -201,7 +202,8 @@ fn without_passwords(message: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         clean.push_str(before);
         clean.push_str("://");
-        let end = after.find(|c: char| c.is_whitespace() || "\"`'".contains(c)).unwrap_or(after.len());
+        let end =
+            after.find(|c: char| c.is_whitespace() || "\"`'".contains(c)).unwrap_or(after.len());
         let (url, behind) = after.split_at(end);
         clean.push_str(url.rsplit_once('@').map_or(url, |(_, host)| host));
         rest = behind;
@@ -252,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_password_is_in_no_message() {
-        let json = r#"{"policy": {"preset": "x"}, "store": {"redis": {"url": "redis://u:secret@h"}}}"#;
+        let json =
+            r#"{"policy": {"preset": "x"}, "store": {"redis": {"url": "redis://u:secret@h"}}}"#;
         let settings = Settings::of_filter(json.as_bytes()).unwrap();
         assert!(!format!("{settings:?}").contains("secret"));
         for wrong in [

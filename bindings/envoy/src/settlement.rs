@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tollgate::{
-    AsyncStore, Decision, Engine, Finish, FinishError, Settled, Ticket,
-};
+use tollgate::{AsyncStore, Decision, Engine, Finish, FinishError, Settled, Ticket};
 
 use crate::clock::now_ms;
 use crate::mailbox::Mailbox;

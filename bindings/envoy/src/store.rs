@@ -8,10 +8,10 @@ use std::fs;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tollgate::{
-    Administration, AsyncStore, Command, CompositeStore, LimitStore, MemoryOptions, MemoryStore,
-    Outcome, Store, StoreError,
+    AccountId, AccountRef, Admin, Administration, AsyncStore, Command, CompositeStore, LimitStore,
+    MemoryOptions, MemoryStore, Outcome, Store, StoreError,
 };
 use tollgate_lmdb::{LmdbOptions, LmdbStore, SyncPolicy};
 use tollgate_redis::{AsyncRedisStore, RedisOptions};
@@ -37,7 +37,11 @@ pub(crate) struct Place {
     settings: StoreSettings,
     limits: LimitsSettings,
     opened: OnceLock<Backend>,
+    names: RwLock<HashMap<u32, AccountId>>,
 }
+
+/// Names of accounts that are kept at hand; those of more are asked for each time.
+const MAX_NAMES: usize = 1 << 16;
 
 /// How often opening is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -78,6 +82,7 @@ impl Place {
             settings: settings.clone(),
             limits,
             opened: OnceLock::new(),
+            names: RwLock::default(),
         });
         if let Err(error) = place.open() {
             log::error(&format!("the store {key} cannot be opened, which is tried again: {error}"));
@@ -85,6 +90,27 @@ impl Place {
         threads::spawn(keep(Arc::clone(&place), key.clone(), expire_interval_ms));
         places.insert(key, Arc::clone(&place));
         Ok(place)
+    }
+
+    /// The name of an account, which a store tells without waiting.
+    pub(crate) fn account_id(&self, account: &AccountRef) -> Option<AccountId> {
+        let slot = match account {
+            AccountRef::Id(id) => return Some(id.clone()),
+            AccountRef::Slot(slot) => slot,
+        };
+        if let Some(id) = self.names.read().get(slot) {
+            return Some(id.clone());
+        }
+        let (Backend::Here(store) | Backend::Disk { store, .. }) = self.backend()? else {
+            return None;
+        };
+        let id = Admin::new(&**store).account_id(account, now_ms()).ok()?;
+        // A number stands for one name as long as the store lives.
+        let mut names = self.names.write();
+        if names.len() < MAX_NAMES {
+            names.insert(*slot, id.clone());
+        }
+        Some(id)
     }
 
     fn open(&self) -> Result<(), String> {
@@ -147,7 +173,9 @@ fn key(filter_name: &str, settings: &StoreSettings) -> String {
 pub(crate) fn check(settings: &StoreSettings, limits: LimitsSettings) -> Result<(), String> {
     let StoreSettings::Redis(redis) = settings else { return Ok(()) };
     if limits == LimitsSettings::Process {
-        return Err("`limits`: Redis counts limits for all of its Envoys; leave `process` out".to_owned());
+        return Err(
+            "`limits`: Redis counts limits for all of its Envoys; leave `process` out".to_owned()
+        );
     }
     // Nothing is connected before the first command.
     AsyncRedisStore::new(&redis_options(redis)?).map(drop).map_err(|error| error.to_string())
@@ -219,7 +247,9 @@ async fn keep(place: Arc<Place>, key: String, expire_interval_ms: u64) {
         if let Some(backend) = place.backend() {
             let expired = expire(backend).await;
             if let Err(error) = expired {
-                expiring.warn(now_ms(), || format!("the store {key} could not reclaim what is due: {error}"));
+                expiring.warn(now_ms(), || {
+                    format!("the store {key} could not reclaim what is due: {error}")
+                });
             }
         }
     }
@@ -232,7 +262,8 @@ async fn expire(backend: &Backend) -> Result<(), StoreError> {
         }
         Backend::Here(store) | Backend::Disk { store, .. } => {
             let store = Arc::clone(store);
-            let work = move || store.perform(&Command::Administer(&Administration::Expire), now_ms());
+            let work =
+                move || store.perform(&Command::Administer(&Administration::Expire), now_ms());
             let waited = tokio::task::spawn_blocking(work).await;
             waited.unwrap_or(Err(StoreError::WrongOutcome))
         }
