@@ -341,12 +341,21 @@ impl Filter {
 
     /// Some of the response's body has come.
     pub(crate) fn response_body(&mut self, stream: &mut Stream<'_>, end: bool) -> Flow {
-        if let Stage::Responding { capture, .. } = &mut self.stage {
-            capture.add(stream);
-        }
-        match end {
+        let whole = match &mut self.stage {
+            Stage::Responding { capture, .. } => capture.add(stream),
+            _ => false,
+        };
+        match end || whole {
             true => self.response_ends(stream),
-            false => Flow::Continue,
+            false => self.held(),
+        }
+    }
+
+    /// What comes after what is held waits with it.
+    fn held(&self) -> Flow {
+        match self.stage {
+            Stage::Settling(_) => Flow::Hold,
+            _ => Flow::Continue,
         }
     }
 
@@ -356,7 +365,7 @@ impl Filter {
             Stage::Responding { open, capture } => self.settle(stream, open, capture.finish()),
             other => {
                 self.stage = other;
-                Flow::Continue
+                self.held()
             }
         }
     }
