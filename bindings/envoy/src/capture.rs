@@ -12,6 +12,8 @@ use crate::host::Stream;
 pub(crate) struct Capture {
     status: u16,
     amount: Option<Amount>,
+    /// How many bytes of its body are still to come, where its head says so.
+    left: Option<u64>,
     /// There where the response is kept.
     kept: Option<Kept>,
 }
@@ -43,13 +45,23 @@ impl Capture {
             body: Some(Vec::new()),
             max_body: rules.max_response_body(),
         });
-        Capture { status: status(stream), amount, kept }
+        let length = stream.header(HeaderMap::Response, "content-length", 0);
+        let left = length.and_then(|length| core::str::from_utf8(length).ok()?.trim().parse().ok());
+        Capture { status: status(stream), amount, left, kept }
     }
 
-    /// Takes what came of the body.
-    pub(crate) fn add(&mut self, stream: &Stream<'_>) {
-        let Some(kept) = &mut self.kept else { return };
+    /// Takes what came of the body; gives whether that was the last of it. A client that counts bytes does not wait for the end of the stream,
+    /// which Envoy tells after them.
+    pub(crate) fn add(&mut self, stream: &Stream<'_>) -> bool {
+        let Capture { left, kept, .. } = self;
+        if left.is_none() && kept.is_none() {
+            return false;
+        }
         stream.for_each_chunk(ReceivedBody::Response, |chunk| {
+            if let Some(left) = left {
+                *left = left.saturating_sub(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+            }
+            let Some(kept) = kept else { return };
             let Some(body) = &mut kept.body else { return };
             let length = body.len().saturating_add(chunk.len());
             if u64::try_from(length).is_ok_and(|length| length <= kept.max_body) {
@@ -58,6 +70,7 @@ impl Capture {
                 kept.body = None;
             }
         });
+        *left == Some(0)
     }
 
     /// How the request ends, now that the response has. Success and redirection are charged; other answers say that it was not done.

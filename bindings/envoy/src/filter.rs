@@ -81,6 +81,8 @@ pub(crate) struct Filter {
     decision: Option<Decision>,
     /// Digests the request's body, where a key may need it.
     body: Option<Sha256>,
+    /// How many bytes of it came.
+    body_length: u64,
     body_is_whole: bool,
     /// Envoy answers in the upstream's place.
     envoy_answers: bool,
@@ -95,6 +97,7 @@ impl Filter {
             engine: None,
             decision: None,
             body: None,
+            body_length: 0,
             body_is_whole: false,
             envoy_answers: false,
         }
@@ -120,12 +123,15 @@ impl Filter {
     /// Some of the request's body has come.
     pub(crate) fn request_body(&mut self, stream: &mut Stream<'_>, end: bool) -> Flow {
         if let Some(body) = &mut self.body {
-            stream.for_each_chunk(ReceivedBody::Request, |chunk| body.update(chunk));
+            let length = &mut self.body_length;
+            stream.for_each_chunk(ReceivedBody::Request, |chunk| {
+                *length = length.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+                body.update(chunk);
+            });
         }
         self.body_is_whole |= end;
         match self.stage {
-            Stage::AwaitsBody if end => self.ask(stream),
-            Stage::AwaitsBody => Flow::HoldAndBuffer,
+            Stage::AwaitsBody => self.await_body(stream),
             Stage::Asking(_) => Flow::Hold,
             Stage::Passing | Stage::Forwarded(_) | Stage::Responding { .. } => Flow::Continue,
             // A request that goes on after its response has ended: Envoy must not take it for what is held.
@@ -193,6 +199,11 @@ impl Filter {
     }
 
     fn await_body(&mut self, stream: &mut Stream<'_>) -> Flow {
+        if self.body_length > self.rules.max_request_body() {
+            self.stage = Stage::Answered;
+            let why = "The request's body is too long.";
+            return Flow::Answer(Box::new(OwnAnswer::of(413, "body_too_long", why)));
+        }
         self.stage = Stage::AwaitsBody;
         stream.raise_buffer_limit(self.rules.max_request_body());
         match self.body_is_whole {
@@ -341,12 +352,21 @@ impl Filter {
 
     /// Some of the response's body has come.
     pub(crate) fn response_body(&mut self, stream: &mut Stream<'_>, end: bool) -> Flow {
-        if let Stage::Responding { capture, .. } = &mut self.stage {
-            capture.add(stream);
-        }
-        match end {
+        let whole = match &mut self.stage {
+            Stage::Responding { capture, .. } => capture.add(stream),
+            _ => false,
+        };
+        match end || whole {
             true => self.response_ends(stream),
-            false => Flow::Continue,
+            false => self.held(),
+        }
+    }
+
+    /// What comes after what is held waits with it.
+    fn held(&self) -> Flow {
+        match self.stage {
+            Stage::Settling(_) => Flow::Hold,
+            _ => Flow::Continue,
         }
     }
 
@@ -356,7 +376,7 @@ impl Filter {
             Stage::Responding { open, capture } => self.settle(stream, open, capture.finish()),
             other => {
                 self.stage = other;
-                Flow::Continue
+                self.held()
             }
         }
     }

@@ -1,36 +1,11 @@
-//! The module and the clock, built once.
+//! The module, built once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::SystemTime;
 
-/// The workspace.
-#[must_use]
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..").canonicalize().unwrap()
-}
-
-/// The target directory that this test was built in.
-fn target() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    // …/PROFILE/deps/TEST, and …/PROFILE/PROGRAM.
-    let deps = test.parent().unwrap();
-    let profile = if deps.ends_with("deps") { deps.parent().unwrap() } else { deps };
-    profile.parent().unwrap().to_path_buf()
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?}\n{}\n{}",
-        text(&output.stdout),
-        text(&output.stderr)
-    );
-}
+use tollgate_gateway_tests::{built, is_root, newest, root, run, target};
 
 /// Debian's packages are installed where this runs as root beside apt-get; else they must be there.
 fn prepare() {
@@ -41,8 +16,8 @@ fn prepare() {
         if there {
             return;
         }
-        let root = rustix::process::geteuid().is_root() && Path::new("/usr/bin/apt-get").exists();
-        assert!(root, "nginx and its headers are missing: apt-get install nginx-core nginx-dev");
+        let can = is_root() && Path::new("/usr/bin/apt-get").exists();
+        assert!(can, "nginx and its headers are missing: apt-get install nginx-core nginx-dev");
         // No service of the package's is started.
         let policy = Path::new("/usr/sbin/policy-rc.d");
         let ours = !policy.exists();
@@ -61,11 +36,6 @@ fn prepare() {
     });
 }
 
-fn newest(paths: impl IntoIterator<Item = PathBuf>) -> SystemTime {
-    let changed = |path: PathBuf| fs::metadata(&path).unwrap().modified().unwrap();
-    paths.into_iter().map(changed).max().unwrap()
-}
-
 fn sources() -> Vec<PathBuf> {
     let module = root().join("bindings/nginx");
     let mut sources: Vec<PathBuf> =
@@ -78,23 +48,7 @@ fn sources() -> Vec<PathBuf> {
 /// The static library, in the release profile that users build.
 fn library() -> PathBuf {
     static DONE: OnceLock<PathBuf> = OnceLock::new();
-    DONE.get_or_init(|| {
-        let mut cargo = Command::new("cargo");
-        cargo.args(["build", "--release", "-p", "tollgate-c"]).current_dir(root());
-        // What cargo tells this test about its package would make some build scripts run anew.
-        for (name, _) in std::env::vars_os() {
-            let told = name.to_string_lossy();
-            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
-                .iter()
-                .any(|set| told.starts_with(set))
-            {
-                cargo.env_remove(&name);
-            }
-        }
-        run(cargo.env("CARGO_TARGET_DIR", target()));
-        target().join("release/libtollgate_c.a")
-    })
-    .clone()
+    DONE.get_or_init(|| built("tollgate-c", "libtollgate_c.a")).clone()
 }
 
 /// The shared library of the same build.
@@ -130,26 +84,4 @@ pub fn module_built_with(name: &str, cflags: &str, ldflags: &str) -> PathBuf {
         .env("CFLAGS", cflags)
         .env("LDFLAGS", ldflags));
     built
-}
-
-/// The clock to preload.
-#[must_use]
-pub fn clock_shim() -> PathBuf {
-    static DONE: OnceLock<PathBuf> = OnceLock::new();
-    DONE.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("clock.c");
-        let out = target().join("nginx");
-        fs::create_dir_all(&out).unwrap();
-        let shim = out.join(format!("clock-{}.so", std::process::id()));
-        run(Command::new("cc")
-            .args(["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o"])
-            .arg(&shim)
-            .arg(source)
-            .arg("-ldl"));
-        // Tests of several processes may come here at once: the last whole one stays.
-        let place = out.join("clock.so");
-        fs::rename(&shim, &place).unwrap();
-        place
-    })
-    .clone()
 }

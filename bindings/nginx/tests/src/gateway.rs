@@ -1,22 +1,10 @@
 //! nginx with the module before an upstream, with one account.
 
-use crate::accounts::{Accounts, TOKEN};
-use crate::client::{Client, Response, request};
-use crate::nginx::{Nginx, Options};
-use crate::upstream::Upstream;
+use tollgate_gateway_tests::{
+    Accounts, Client, POLICY, Response, Upstream, begin_to_pay, send_as_account,
+};
 
-/// A policy with one route for each thing that matters here. `POST /pay` costs 5 and takes a key.
-pub const POLICY: &str = r#"{
-  "tokens": {"format": "opaque"},
-  "scopes": {"all": ["POST /pay", "PUT /pay", "GET /paid", "GET /read", "GET /file.txt", "POST /free", "GET /quota"]},
-  "limits": {"token": {"per": "token", "quota": 1000000, "window_ms": 60000}},
-  "routes": {
-    "POST /pay": {"idempotency": true, "price": 5},
-    "PUT /pay": {"idempotency": true, "price": 5},
-    "POST /free": {"idempotency": true},
-    "GET /paid": {"idempotency": true, "price": 3}
-  }
-}"#;
+use crate::nginx::{Nginx, Options};
 
 /// How the store is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +94,7 @@ impl Gateway {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Response {
-        let token = format!("Bearer {TOKEN}");
-        let mut all = vec![("Authorization", token.as_str())];
-        all.extend_from_slice(headers);
-        self.nginx.send(method, target, &all, body)
+        send_as_account(self.nginx.port(), method, target, headers, body)
     }
 
     /// A payment under a key.
@@ -121,10 +106,6 @@ impl Gateway {
     /// The same, sent on a connection that is left open.
     #[must_use]
     pub fn begin_to_pay(&self, key: &str) -> Client {
-        let mut client = Client::connect(self.nginx.port());
-        let token = format!("Bearer {TOKEN}");
-        let headers = [("Authorization", token.as_str()), ("Idempotency-Key", key)];
-        client.write(&request("POST", "/pay", &headers, b"{\"to\":1}"));
-        client
+        begin_to_pay(self.nginx.port(), key)
     }
 }

@@ -1,22 +1,16 @@
 //! nginx with the module.
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
+use tollgate_gateway_tests::{Preloaded, Response, free_port, is_root, send, signal};
 
-use crate::build::{clock_shim, module};
-use crate::client::{Response, send};
-
-/// A port of 127.0.0.1 that nobody listens on.
-#[must_use]
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::build::module;
 
 /// How an nginx is started.
 #[derive(Clone, Debug)]
@@ -152,15 +146,9 @@ impl Nginx {
         children.unwrap_or_default().split_whitespace().map(|pid| pid.parse().unwrap()).collect()
     }
 
-    /// Sends a signal to one of its processes.
-    pub fn signal(pid: u32, signal: Signal) {
-        let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal);
-    }
-
     /// Sets the clock.
     pub fn set_clock_ms(&self, now_ms: u64) {
-        let clock = fs::OpenOptions::new().write(true).open(self.directory.path().join("clock"));
-        clock.unwrap().write_all_at(&now_ms.to_ne_bytes(), 0).unwrap();
+        preloaded(self.directory.path(), &self.options).set_clock_ms(now_ms);
     }
 
     /// Rewrites a file of [`Options::files`].
@@ -171,7 +159,7 @@ impl Nginx {
     /// Reloads the configuration; returns once only new workers accept.
     pub fn reload(&self) {
         let old = self.workers();
-        Nginx::signal(self.pid(), Signal::HUP);
+        signal(self.pid(), Signal::HUP);
         let end = Instant::now() + Duration::from_secs(30);
         let leaves =
             |log: &str, pid: &u32| log.contains(&format!("{pid}#{pid}: gracefully shutting down"));
@@ -194,8 +182,8 @@ impl Nginx {
     }
 
     /// Stops with this signal, and waits for the end.
-    pub fn stop(&mut self, signal: Signal) {
-        Nginx::signal(self.pid(), signal);
+    pub fn stop(&mut self, how: Signal) {
+        signal(self.pid(), how);
         let end = Instant::now() + Duration::from_secs(20);
         while Instant::now() < end {
             if self.child.try_wait().unwrap().is_some() {
@@ -237,7 +225,7 @@ fn prepare(options: &Options) -> TempDir {
         fs::write(made.join(file), content).unwrap();
     }
     if let Some(now_ms) = options.clock_ms {
-        fs::write(directory.path().join("clock"), now_ms.to_ne_bytes()).unwrap();
+        preloaded(directory.path(), options).set_clock_ms(now_ms);
     }
     directory
 }
@@ -245,7 +233,7 @@ fn prepare(options: &Options) -> TempDir {
 fn write_config(directory: &Path, port: u16, options: &Options) {
     let module = options.module.clone().unwrap_or_else(module);
     let dir = directory.display();
-    let user = if rustix::process::geteuid().is_root() { "user www-data;" } else { "" };
+    let user = if is_root() { "user www-data;" } else { "" };
     let main = &options.main;
     let workers = if main.contains("worker_processes") || main.contains("master_process off") {
         String::new()
@@ -283,6 +271,13 @@ fn write_config(directory: &Path, port: u16, options: &Options) {
     fs::write(directory.join("nginx.conf"), config).unwrap();
 }
 
+fn preloaded(directory: &Path, options: &Options) -> Preloaded {
+    Preloaded {
+        libraries: options.preload.clone(),
+        clock: options.clock_ms.map(|_| directory.join("clock")),
+    }
+}
+
 fn command(directory: &Path, options: &Options) -> Command {
     let mut arguments = options.below.clone();
     arguments.push("/usr/sbin/nginx".to_owned());
@@ -296,15 +291,7 @@ fn command(directory: &Path, options: &Options) -> Command {
         .arg("-e")
         .arg("error.log");
     command.current_dir(directory);
-    let mut preload = options.preload.clone();
-    if options.clock_ms.is_some() {
-        preload.push(clock_shim());
-        command.env("TOLLGATE_TEST_CLOCK", directory.join("clock"));
-    }
-    if !preload.is_empty() {
-        let preload: Vec<String> = preload.iter().map(|path| path.display().to_string()).collect();
-        command.env("LD_PRELOAD", preload.join(":"));
-    }
+    preloaded(directory, options).apply(&mut command);
     command
 }
 

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tollgate_nginx_tests::{Client, Gateway, Nginx, TOKEN, Upstream, Writes};
+use tollgate_gateway_tests::{Client, TOKEN, Upstream, signal};
+use tollgate_nginx_tests::{Gateway, Writes};
 
 /// An upstream that counts how often each key was carried out.
 fn counting() -> (Upstream, Arc<Mutex<HashMap<String, usize>>>) {
@@ -99,7 +100,7 @@ fn killed_workers_lose_nothing() {
     for writes in Writes::BOTH {
         survives(writes, false, |gateway| {
             if let Some(pid) = gateway.nginx.workers().first() {
-                Nginx::signal(*pid, Signal::KILL);
+                signal(*pid, Signal::KILL);
             }
         });
     }
@@ -118,7 +119,7 @@ fn a_quota_survives_reloads_and_killed_workers() {
             allowed += usize::from(gateway.ask("GET", "/read", &[], b"").status == 200);
         }
         match gateway.nginx.workers().first() {
-            Some(pid) if round % 2 == 0 => Nginx::signal(*pid, Signal::KILL),
+            Some(pid) if round % 2 == 0 => signal(*pid, Signal::KILL),
             _ => gateway.nginx.reload(),
         }
         std::thread::sleep(Duration::from_millis(150));

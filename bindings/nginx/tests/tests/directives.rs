@@ -4,7 +4,8 @@
 
 use std::io::Write;
 
-use tollgate_nginx_tests::{Gateway, Nginx, POLICY, TOKEN, Upstream, Writes};
+use tollgate_gateway_tests::{POLICY, TOKEN, Upstream};
+use tollgate_nginx_tests::{Gateway, Nginx, Writes};
 
 fn ok() -> Upstream {
     Upstream::answering(

@@ -7,7 +7,8 @@ use std::net::Shutdown;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use tollgate_nginx_tests::{Gateway, Upstream, Writes, free_port};
+use tollgate_gateway_tests::{Client, Upstream, free_port};
+use tollgate_nginx_tests::{Gateway, Writes};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-RateLimit-Limit: 7\r\nContent-Length: 4\r\n\r\ndone";
 
@@ -313,7 +314,7 @@ fn a_client_that_leaves_before_the_request_is_forwarded() {
     for writes in Writes::BOTH {
         // The body of a request without a key is read by the proxy, after the decision.
         let gateway = Gateway::start(writes, Upstream::answering(OK), "", "");
-        let mut client = tollgate_nginx_tests::Client::connect(gateway.nginx.port());
+        let mut client = Client::connect(gateway.nginx.port());
         client.write(
             b"POST /pay HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t-acme\r\nContent-Length: 100\r\n\r\nhalf",
         );
@@ -330,7 +331,7 @@ fn a_worker_that_stops_settles_what_it_holds() {
         let (upstream, arrival, _go) = waiting(&[OK]);
         let mut gateway = Gateway::start(writes, upstream, "", "");
         let _client = gateway.begin_to_pay("k");
-        let mut half = tollgate_nginx_tests::Client::connect(gateway.nginx.port());
+        let mut half = Client::connect(gateway.nginx.port());
         half.write(
             b"POST /pay HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t-acme\r\nContent-Length: 100\r\n\r\nhalf",
         );

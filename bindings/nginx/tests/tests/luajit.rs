@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use tollgate_nginx_tests::{root, shared_library};
+use tollgate_gateway_tests::root;
+use tollgate_nginx_tests::shared_library;
 
 /// Debian's luajit: installed, or, because its library conflicts with the one that nginx's Lua module uses, unpacked aside.
 fn luajit(place: &std::path::Path) -> Command {

@@ -2,88 +2,17 @@
 #![cfg(test)]
 #![allow(clippy::arithmetic_side_effects)] // small numbers
 
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-use tollgate::{
-    AccountId, AccountPatch, Admin, Amount, Engine, PolicyConfig, TokenFormat, TokenPatch,
-    TokenText,
-};
-use tollgate_nginx_tests::{Nginx, Options, POLICY, TOKEN, Upstream, free_port};
-use tollgate_redis::{RedisOptions, RedisStore};
-
-/// A server with its data in a directory; stopped by its own id.
-struct Server {
-    directory: TempDir,
-    port: u16,
-    child: Option<Child>,
-}
-
-impl Server {
-    fn start() -> Server {
-        let mut server =
-            Server { directory: TempDir::new().unwrap(), port: free_port(), child: None };
-        server.go_on();
-        server
-    }
-
-    fn go_on(&mut self) {
-        let child = Command::new("redis-server")
-            .args([
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "yes",
-                "--port",
-                &self.port.to_string(),
-            ])
-            .arg("--dir")
-            .arg(self.directory.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server 7: apt-get install redis-server");
-        self.child = Some(child);
-        let end = Instant::now() + Duration::from_secs(10);
-        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(Instant::now() < end);
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            Nginx::signal(child.id(), rustix::process::Signal::TERM);
-            child.wait().unwrap();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-fn accounts(url: &str) -> RedisStore {
-    let store = RedisStore::new(&RedisOptions::new(url)).unwrap();
-    let policy = PolicyConfig::from_json("{}").unwrap().compile().unwrap();
-    let digest = Engine::new(policy).digest(&TokenText::parse(TokenFormat::Opaque, TOKEN).unwrap());
-    let (id, now_ms) = (AccountId::new("acme").unwrap(), 1_700_000_000_000);
-    let admin = Admin::new(&store);
-    admin.put_account(&id, Amount(1000), AccountPatch::default(), now_ms).unwrap();
-    let settings = TokenPatch { scopes: Some(["all".into()].into()), ..TokenPatch::default() };
-    admin.put_token(&digest, &id, settings, now_ms).unwrap();
-    store
-}
+use tollgate::{AccountId, Admin};
+use tollgate_gateway_tests::{POLICY, RedisServer, TOKEN, Upstream};
+use tollgate_nginx_tests::{Nginx, Options};
 
 #[test]
 fn a_server_that_stops_and_comes_back() {
-    let mut server = Server::start();
-    let url = format!("redis://127.0.0.1:{}", server.port);
-    let store = accounts(&url);
+    let mut server = RedisServer::start();
+    let url = server.url();
+    let store = server.accounts();
     let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
     let http = format!(
         "tollgate_policy policy.json; tollgate_store {url};
@@ -117,7 +46,7 @@ fn a_server_that_stops_and_comes_back() {
             let (port, bearer) = (nginx.port(), bearer.clone());
             std::thread::spawn(move || {
                 let headers = [("Authorization", bearer.as_str()), ("Idempotency-Key", "b")];
-                tollgate_nginx_tests::send(port, "POST", "/pay", &headers, b"{}")
+                tollgate_gateway_tests::send(port, "POST", "/pay", &headers, b"{}")
             })
         })
         .collect();
@@ -146,9 +75,9 @@ fn a_server_that_stops_and_comes_back() {
 
 #[test]
 fn a_server_that_is_not_there_at_first() {
-    let mut server = Server::start();
-    let url = format!("redis://127.0.0.1:{}", server.port);
-    let _store = accounts(&url);
+    let mut server = RedisServer::start();
+    let url = server.url();
+    let _store = server.accounts();
     server.stop();
     let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
     let http = format!(

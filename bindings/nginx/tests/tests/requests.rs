@@ -7,7 +7,8 @@ use std::io::Write;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use tollgate_nginx_tests::{Client, Gateway, TOKEN, Upstream, Writes};
+use tollgate_gateway_tests::{Client, TOKEN, Upstream};
+use tollgate_nginx_tests::{Gateway, Writes};
 
 /// Answers with what it was asked.
 fn echo() -> Upstream {
@@ -78,7 +79,7 @@ fn sixty_four_duplicates_of_one_key_are_one_call() {
             .collect();
         let answers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         assert_eq!(gateway.upstream.calls(), 1, "{writes:?}");
-        let first = |answer: &&tollgate_nginx_tests::Response| {
+        let first = |answer: &&tollgate_gateway_tests::Response| {
             answer.status == 200 && answer.header("idempotent-replayed").is_none()
         };
         assert_eq!(answers.iter().filter(first).count(), 1);

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use tollgate_nginx_tests::{Gateway, Options, Upstream, Writes, module_built_with};
+use tollgate_gateway_tests::Upstream;
+use tollgate_nginx_tests::{Gateway, Options, Writes, module_built_with};
 
 fn upstream() -> Upstream {
     Upstream::answering(

@@ -3,7 +3,8 @@
 #![allow(clippy::arithmetic_side_effects)] // small numbers
 
 use tollgate_conformance::vectors;
-use tollgate_nginx_tests::{NginxSurfaces, root};
+use tollgate_gateway_tests::{Scenarios, root};
+use tollgate_nginx_tests::Nginx;
 
 /// Why a scenario is not for this surface, and of how many that holds. All others reply as expected.
 const NOT_CARRIED: [(&str, usize); 14] = [
@@ -25,7 +26,7 @@ const NOT_CARRIED: [(&str, usize); 14] = [
 
 #[test]
 fn every_scenario_that_http_carries_replies_as_expected() {
-    let report = vectors(&root().join("tests/vectors"), NginxSurfaces).unwrap();
+    let report = vectors(&root().join("tests/vectors"), Scenarios::<Nginx>::new()).unwrap();
     assert_eq!(report.failed().count(), 0, "{report}");
     assert_eq!(report.not_carried_by_reason(), NOT_CARRIED.into(), "{report}");
     let not_carried: usize = NOT_CARRIED.iter().map(|(_, count)| count).sum();

@@ -1,4 +1,4 @@
-//! Accounts and tokens of the store that nginx uses.
+//! Accounts and tokens of the LMDB store that a gateway uses.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,6 +12,19 @@ use tollgate_lmdb::{LmdbOptions, LmdbStore, SyncPolicy};
 /// The token of the account `acme`.
 pub const TOKEN: &str = "t-acme";
 
+/// A policy with one route for each thing that matters here. `POST /pay` costs 5 and takes a key.
+pub const POLICY: &str = r#"{
+  "tokens": {"format": "opaque"},
+  "scopes": {"all": ["POST /pay", "PUT /pay", "GET /paid", "GET /read", "GET /file.txt", "POST /free", "GET /quota"]},
+  "limits": {"token": {"per": "token", "quota": 1000000, "window_ms": 60000}},
+  "routes": {
+    "POST /pay": {"idempotency": true, "price": 5},
+    "PUT /pay": {"idempotency": true, "price": 5},
+    "POST /free": {"idempotency": true},
+    "GET /paid": {"idempotency": true, "price": 3}
+  }
+}"#;
+
 /// An account's money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Money {
@@ -23,14 +36,14 @@ pub struct Money {
     pub posted: u64,
 }
 
-/// The store that a running nginx has made, as an administrator opens it.
+/// The store that a running gateway has made, as an administrator opens it.
 pub struct Accounts {
     store: LmdbStore,
     engine: Engine,
 }
 
 impl Accounts {
-    /// The store in `db` of this nginx's directory, with the account `acme` and its token [`TOKEN`].
+    /// The store in `db` of this gateway's directory, with the account `acme` and its token [`TOKEN`].
     #[must_use]
     pub fn open(directory: &Path, balance: u64, scopes: &[&str]) -> Accounts {
         let accounts = Accounts::open_empty(directory);

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::accounts::TOKEN;
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
@@ -172,14 +174,34 @@ pub fn send(
     client.read(method).unwrap_or_else(|error| panic!("{method} {target}: {error}"))
 }
 
-/// The bytes of a request.
+/// The same with the token of the account `acme`.
 #[must_use]
-pub(crate) fn request(
+pub fn send_as_account(
+    port: u16,
     method: &str,
     target: &str,
     headers: &[(&str, &str)],
     body: &[u8],
-) -> Vec<u8> {
+) -> Response {
+    let token = format!("Bearer {TOKEN}");
+    let mut all = vec![("Authorization", token.as_str())];
+    all.extend_from_slice(headers);
+    send(port, method, target, &all, body)
+}
+
+/// A payment of that account's under a key, sent on a connection that is left open.
+#[must_use]
+pub fn begin_to_pay(port: u16, key: &str) -> Client {
+    let mut client = Client::connect(port);
+    let token = format!("Bearer {TOKEN}");
+    let headers = [("Authorization", token.as_str()), ("Idempotency-Key", key)];
+    client.write(&request("POST", "/pay", &headers, b"{\"to\":1}"));
+    client
+}
+
+/// The bytes of a request.
+#[must_use]
+pub fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut bytes =
         format!("{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n").into_bytes();
     for (name, value) in headers {

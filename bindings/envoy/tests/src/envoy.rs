@@ -1,0 +1,202 @@
+//! Envoy with the module.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+use tollgate_gateway_tests::{Preloaded, Response, send};
+
+use crate::process::Process;
+
+const CONFIG: &str = include_str!("../envoy.yaml");
+
+/// How an Envoy is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The filter's configuration, with `DIR` filled in.
+    pub filter: Value,
+    /// Routes before the one for everything, in YAML's flow style, each with a comma behind it.
+    pub routes: String,
+    /// The format of the access log's lines.
+    pub access: String,
+    /// The port of what is behind it, on 127.0.0.1.
+    pub upstream: u16,
+    /// Worker threads.
+    pub concurrency: usize,
+    /// The wall clock, in Unix milliseconds; `None` is the machine's.
+    pub clock_ms: Option<u64>,
+    /// Files to write into the directory first.
+    pub files: Vec<(String, String)>,
+}
+
+impl Options {
+    /// This filter, and this upstream.
+    #[must_use]
+    pub fn new(filter: Value, upstream: u16) -> Options {
+        Options {
+            filter,
+            routes: String::new(),
+            access: "%REQ(X-TEST-ID)%|%DYNAMIC_METADATA(tollgate:settled)%|".to_owned(),
+            upstream,
+            concurrency: 2,
+            clock_ms: None,
+            files: Vec::new(),
+        }
+    }
+}
+
+/// A running Envoy; stopped when dropped.
+pub struct Envoy {
+    // Before the directory, which they write to.
+    process: Process,
+    old: Vec<Process>,
+    directory: TempDir,
+    options: Options,
+    /// How often a process says that it has loaded a policy from a file: once for each filter that does.
+    loads: usize,
+}
+
+impl Envoy {
+    /// Starts one.
+    #[must_use]
+    pub fn start(options: Options) -> Envoy {
+        let directory = TempDir::new().unwrap();
+        for (name, content) in &options.files {
+            fs::write(directory.path().join(name), content).unwrap();
+        }
+        if let Some(now_ms) = options.clock_ms {
+            preloaded(directory.path(), &options).set_clock_ms(now_ms);
+        }
+        let process = start(directory.path(), 0, &options);
+        let mut envoy = Envoy { process, old: Vec::new(), directory, options, loads: 0 };
+        let log = envoy.log();
+        assert!(log.contains("ABI version v0.2.0 matched"), "another ABI:\n{log}");
+        envoy.loads = loads(&log);
+        envoy
+    }
+
+    /// The gateway's port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.process.port()
+    }
+
+    /// The socket on which it listens too.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        self.process.socket()
+    }
+
+    /// Its directory, with the store in `db`.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let log = fs::read(self.directory.path().join("envoy.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// The access log.
+    #[must_use]
+    pub fn access_log(&self) -> String {
+        let log = fs::read(self.directory.path().join("access.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// A counter or gauge of Envoy's.
+    #[must_use]
+    pub fn stat(&self, name: &str) -> u64 {
+        let said = self.process.ask(&format!("/stats?filter=^{name}$")).text();
+        let value = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}: {said}"))
+    }
+
+    /// Sets the clock.
+    pub fn set_clock_ms(&self, now_ms: u64) {
+        preloaded(self.directory.path(), &self.options).set_clock_ms(now_ms);
+    }
+
+    /// Replaces a file of [`Options::files`] at once.
+    pub fn rewrite(&self, name: &str, content: &str) {
+        let (new, place) = (self.directory.path().join("new"), self.directory.path().join(name));
+        fs::write(&new, content).unwrap();
+        fs::rename(new, place).unwrap();
+    }
+
+    /// Replaces the policy's file, and returns once every filter of every process has loaded it.
+    pub fn replace_policy(&self, policy: &str) {
+        let wanted = loads(&self.log()) + self.loads * (1 + self.old.len());
+        self.rewrite("policy.json", policy);
+        let end = Instant::now() + Duration::from_secs(30);
+        while loads(&self.log()) < wanted {
+            assert!(Instant::now() < end, "the policy is not loaded:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// A new process with the same configuration, at another port. The old one has no more requests than those under way, and stays for them.
+    pub fn restart(&mut self) {
+        let process = start(self.directory.path(), self.old.len() + 1, &self.options);
+        self.old.push(std::mem::replace(&mut self.process, process));
+    }
+
+    /// Ends it with this signal, and waits; gives whether it ended by itself and well.
+    pub fn stop(&mut self, how: Signal) -> bool {
+        self.process.stop(how)
+    }
+
+    /// One request on a connection of its own.
+    #[must_use]
+    pub fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        send(self.port(), method, target, headers, body)
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("envoy said:\n{}", self.log());
+        }
+    }
+}
+
+/// How many policies were loaded from a file, by what was logged.
+fn loads(log: &str) -> usize {
+    let loaded = |line: &&str| line.contains("tollgate: policy ") && line.ends_with(" loaded");
+    log.lines().filter(loaded).count()
+}
+
+fn preloaded(directory: &Path, options: &Options) -> Preloaded {
+    Preloaded { libraries: Vec::new(), clock: options.clock_ms.map(|_| directory.join("clock")) }
+}
+
+fn start(directory: &Path, number: usize, options: &Options) -> Process {
+    // JSON is YAML.
+    let config = CONFIG
+        .replace("FILTER", &options.filter.to_string())
+        .replace("ROUTES", &options.routes)
+        .replace("ACCESS", &options.access)
+        .replace("UPSTREAM", &options.upstream.to_string())
+        .replace("DIR", &directory.display().to_string());
+    let preloaded = preloaded(directory, options);
+    Process::start(directory, number, &config, options.concurrency, &preloaded)
+}

@@ -1,0 +1,135 @@
+//! One process of Envoy.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tollgate_gateway_tests::{Preloaded, Response, send, signal};
+
+use crate::install::{binary, module};
+
+/// A process, from its start to its end; stopped by its own id.
+pub(crate) struct Process {
+    child: Child,
+    admin: u16,
+    port: u16,
+    socket: PathBuf,
+}
+
+impl Process {
+    /// Starts the `number`th process of this directory with `config`, in which `SOCKET` is filled in. What it says is added to `envoy.log` there.
+    pub(crate) fn start(
+        directory: &Path,
+        number: usize,
+        config: &str,
+        concurrency: usize,
+        preloaded: &Preloaded,
+    ) -> Process {
+        let socket = directory.join(format!("socket-{number}"));
+        let (file, admin) = (
+            directory.join(format!("envoy-{number}.yaml")),
+            directory.join(format!("admin-{number}")),
+        );
+        fs::write(&file, config.replace("SOCKET", &socket.display().to_string())).unwrap();
+        let module = module();
+        let log = OpenOptions::new().create(true).append(true).open(directory.join("envoy.log"));
+        let mut command = Command::new(binary());
+        command
+            .arg("-c")
+            .arg(&file)
+            .args(["--concurrency", &concurrency.to_string(), "--disable-hot-restart"])
+            .args(["--log-level", "info", "--component-log-level", "dynamic_modules:debug"])
+            .args(["--file-flush-interval-msec", "1"])
+            .arg("--admin-address-path")
+            .arg(&admin)
+            .env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", module.parent().unwrap())
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.unwrap());
+        preloaded.apply(&mut command);
+        let child = command.spawn().unwrap();
+        Process { child, admin: 0, port: 0, socket }.served(&admin)
+    }
+
+    /// Once it serves.
+    fn served(mut self, admin: &Path) -> Process {
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("envoy ended with {status}:\n{}", said(admin));
+            }
+            let address = fs::read_to_string(admin).unwrap_or_default();
+            let port = address.rsplit_once(':').and_then(|(_, port)| port.trim().parse().ok());
+            if let Some(port) = port {
+                self.admin = port;
+                if self.ask("/ready").status == 200 {
+                    self.port = self.listens();
+                    return self;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("envoy did not begin to serve:\n{}", said(admin));
+    }
+
+    /// Which port the listener `port` took.
+    fn listens(&self) -> u16 {
+        let listeners: Value =
+            serde_json::from_slice(&self.ask("/listeners?format=json").body).unwrap();
+        let named = listeners["listener_statuses"].as_array().unwrap().iter();
+        let mut named = named.filter(|listener| listener["name"] == "port");
+        let port = &named.next().unwrap()["local_address"]["socket_address"]["port_value"];
+        u16::try_from(port.as_u64().unwrap()).unwrap()
+    }
+
+    /// What its administration answers.
+    pub(crate) fn ask(&self, target: &str) -> Response {
+        send(self.admin, "GET", target, &[], b"")
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Ends it with this signal, and waits; gives whether it ended by itself and well.
+    pub(crate) fn stop(&mut self, how: Signal) -> bool {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            return status.success();
+        }
+        signal(self.id(), how);
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.success();
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        false
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop(Signal::TERM);
+    }
+}
+
+/// The log beside this file.
+fn said(file: &Path) -> String {
+    let log = fs::read(file.with_file_name("envoy.log")).unwrap_or_default();
+    String::from_utf8_lossy(&log).into_owned()
+}

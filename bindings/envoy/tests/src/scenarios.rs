@@ -1,0 +1,100 @@
+//! Envoy as scenarios need it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tollgate_gateway_tests::{MAX_RESPONSE_BODY, REPLAY_HEADERS, RunningGateway};
+use tollgate_scenario::{RequestStep, StepError};
+
+use crate::envoy::{Envoy, Options};
+
+/// How many lines of one header the library reads.
+const MAX_LINES: usize = 64;
+
+impl RunningGateway for Envoy {
+    const NAME: &'static str = "Envoy";
+
+    fn start_for_scenarios(policy: &str, upstream: u16) -> Envoy {
+        let filter = json!({
+            "policy": {"file": "DIR/policy.json"},
+            "store": {"lmdb": {"directory": "DIR/db", "sync": "never", "map_bytes": 1 << 28}},
+            "peer": "downstream",
+            "cost": {"header": "x-test-cost"},
+            "sender": {"header": "x-test-sender"},
+            "invalid": {"header": "x-test-invalid"},
+            "charge": {"header": "x-charge"},
+            "replay_headers": REPLAY_HEADERS,
+            "max_request_body": 64 << 20,
+            "max_response_body": MAX_RESPONSE_BODY,
+            "expire_interval_ms": 0,
+            "policy_reload_interval_ms": 20,
+        });
+        let mut options = Options::new(filter, upstream);
+        options.clock_ms = Some(1_600_000_000_000); // a time at which Envoy starts well
+        options.files.push(("policy.json".to_owned(), policy.to_owned()));
+        Envoy::start(options)
+    }
+
+    fn port(&self) -> u16 {
+        self.port()
+    }
+
+    fn directory(&self) -> &Path {
+        self.directory()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.socket().to_path_buf()
+    }
+
+    fn set_clock_ms(&self, now_ms: u64) {
+        self.set_clock_ms(now_ms);
+    }
+
+    fn replace_policy(&self, policy: &str) {
+        self.replace_policy(policy);
+    }
+
+    fn restart(&mut self) {
+        self.restart();
+    }
+
+    fn access_log(&self) -> String {
+        self.access_log()
+    }
+
+    fn error_log(&self) -> String {
+        self.log()
+    }
+
+    fn not_settled(logged: &str) -> Option<&str> {
+        let (_, why) = logged.split_once("tollgate: a request was not settled: ")?;
+        let why = why.lines().next().unwrap_or(why);
+        Some(why.split_once("; it ends with its lease").map_or(why, |(why, _)| why))
+    }
+
+    fn carries(request: &RequestStep) -> Result<(), StepError> {
+        let values = |wanted: &str| -> Vec<&[u8]> {
+            let headers = request.headers.0.iter();
+            let named =
+                headers.filter(|(name, _)| name.as_ref().eq_ignore_ascii_case(wanted.as_bytes()));
+            named.map(|(_, value)| value.as_ref()).collect()
+        };
+        let tokens = values("authorization");
+        let bearer = |value: &&[u8]| value.to_ascii_lowercase().starts_with(b"bearer");
+        // A first line with a bearer token is refused either way.
+        if tokens.len() > 1 && !tokens.first().is_some_and(bearer) {
+            let why = "Envoy joins the lines of Authorization to one of the first one's scheme";
+            return Err(StepError::not_carried(why));
+        }
+        if values("x-forwarded-for").len() > MAX_LINES {
+            let why = "Envoy joins the lines of X-Forwarded-For, so that they are not too many";
+            return Err(StepError::not_carried(why));
+        }
+        Ok(())
+    }
+
+    fn ends_at(_: u64) -> Result<(), StepError> {
+        Ok(())
+    }
+}
