@@ -1,5 +1,6 @@
 //! A filter's configuration, and what a route overrides of it.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use tollgate::LiveEngine;
@@ -55,6 +56,9 @@ pub(crate) struct FilterConfig {
     pub(crate) counters: Counters,
 }
 
+/// How many configurations of routes there are: as long as there are none, no request asks Envoy for its route's.
+static ROUTES: AtomicUsize = AtomicUsize::new(0);
+
 /// What a route overrides.
 pub(crate) struct RouteConfig {
     own: Overrides,
@@ -91,7 +95,7 @@ impl FilterConfig {
         let reload = settings.policy_reload_interval_ms.unwrap_or(POLICY_RELOAD_INTERVAL_MS);
         let live = policy::engine(policy, settings.pepper_file.as_deref(), reload, checking_only)?;
         let namespace = settings.metadata_namespace.unwrap_or_else(|| "tollgate".to_owned());
-        let metadata = Metadata::new(namespace, settings.metadata.as_deref())?;
+        let metadata = Metadata::new(namespace, settings.metadata.as_ref())?;
         let expire = settings.expire_interval_ms.unwrap_or(EXPIRE_INTERVAL_MS);
         let place = match checking_only {
             true => None,
@@ -125,7 +129,19 @@ impl RouteConfig {
         let pepper = settings.pepper_file.as_deref();
         let engine = |source| policy::engine(source, pepper, reload, host::is_validation_mode());
         let live = settings.policy.as_ref().map(engine).transpose()?;
+        ROUTES.fetch_add(1, Ordering::Release);
         Ok(RouteConfig { own, live })
+    }
+
+    /// Whether a request may have one.
+    pub(crate) fn there_are_any() -> bool {
+        ROUTES.load(Ordering::Acquire) > 0
+    }
+}
+
+impl Drop for RouteConfig {
+    fn drop(&mut self) {
+        ROUTES.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -185,8 +185,10 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     // SAFETY: both are of this hook.
     let (mut stream, this) = unsafe { (Stream::new(envoy), of(filter)) };
     let event = || {
-        // SAFETY: made by `per_route_config_new`, and Envoy's route lives as long as the stream's event.
-        this.rules_mut().route = unsafe { shared::<RouteConfig>(stream.route_config()) };
+        if RouteConfig::there_are_any() {
+            // SAFETY: made by `per_route_config_new`, and Envoy's route lives as long as the stream's event.
+            this.rules_mut().route = unsafe { shared::<RouteConfig>(stream.route_config()) };
+        }
         this.request_headers(&mut stream, end_of_stream)
     };
     let flow = call(event, internal_error);

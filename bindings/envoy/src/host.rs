@@ -43,9 +43,19 @@ impl Stream<'_> {
 
     /// Puts a header in place of those of this name; `None` removes them.
     pub(crate) fn set_header(&mut self, map: HeaderMap, name: &str, value: Option<&[u8]>) {
-        let value = value.map_or(Buffer::NONE, Buffer::of);
+        let header = Buffer::of(name.as_bytes());
+        let there = self.header(map, name, 0).is_some();
         // SAFETY: the texts are valid for the length of the call; Envoy copies them.
-        unsafe { abi::set_header(self.filter, map, Buffer::of(name.as_bytes()), value) };
+        unsafe {
+            match value {
+                Some(value) if there => {
+                    abi::set_header(self.filter, map, header, Buffer::of(value))
+                }
+                // Most are not there, and adding asks less of Envoy than replacing.
+                Some(value) => abi::add_header(self.filter, map, header, Buffer::of(value)),
+                None => there && abi::set_header(self.filter, map, header, Buffer::NONE),
+            };
+        }
     }
 
     /// Hands over the pieces of body that came with this event.

@@ -3,6 +3,7 @@
 use tollgate::{AccountId, Decision, Engine, Settled, Shadows, Status, Verdict};
 
 use crate::host::Stream;
+use crate::settings::MetadataNames;
 use crate::store::Place;
 
 /// Every entry there is.
@@ -25,18 +26,24 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// These entries, or all, in this namespace.
+    /// These entries in this namespace.
     ///
     /// # Errors
     /// A name that no entry has.
-    pub(crate) fn new(namespace: String, names: Option<&[String]>) -> Result<Metadata, String> {
+    pub(crate) fn new(
+        namespace: String,
+        names: Option<&MetadataNames>,
+    ) -> Result<Metadata, String> {
         let known = |name: &String| {
             let found = NAMES.iter().find(|known| *known == name).copied();
             found.ok_or_else(|| format!("`metadata`: no `{name}`; there are: {}", NAMES.join(", ")))
         };
         let wanted = match names {
-            Some(names) => names.iter().map(known).collect::<Result<_, _>>()?,
-            None => NAMES.to_vec(),
+            None => Vec::new(),
+            Some(MetadataNames::All(_)) => NAMES.to_vec(),
+            Some(MetadataNames::Listed(names)) => {
+                names.iter().map(known).collect::<Result<_, _>>()?
+            }
         };
         Ok(Metadata { namespace, wanted })
     }
@@ -53,6 +60,9 @@ impl Metadata {
         place: &Place,
         decision: &Decision,
     ) {
+        if self.wanted.is_empty() {
+            return;
+        }
         let mut entries = Entries { metadata: self, entries: Vec::with_capacity(NAMES.len()) };
         let status = decision.status();
         let number = status.number().to_string();

@@ -14,7 +14,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Option<LimitsSettings>,
     pub(crate) expire_interval_ms: Option<u64>,
     pub(crate) peer: Option<Peer>,
-    pub(crate) metadata: Option<Vec<String>>,
+    pub(crate) metadata: Option<MetadataNames>,
     pub(crate) metadata_namespace: Option<String>,
     pub(crate) cost: Option<Source>,
     pub(crate) sender: Option<Source>,
@@ -106,6 +106,23 @@ pub(crate) enum Peer {
     Connection,
     /// The one that Envoy has determined.
     Downstream,
+}
+
+/// Which entries of metadata are set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "a list of names, or \"all\"")]
+pub(crate) enum MetadataNames {
+    /// These.
+    Listed(Vec<String>),
+    /// `all`.
+    All(All),
+}
+
+/// The word.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum All {
+    All,
 }
 
 /// Where a fact about a request comes from.
