@@ -63,6 +63,7 @@ impl Gateway {
             "policy": {"file": "DIR/policy.json"},
             "store": writes.store(),
             "charge": {"header": "x-charge"},
+            "metadata": "all",
             "policy_reload_interval_ms": 20,
         });
         for (name, value) in filter.as_object().unwrap() {

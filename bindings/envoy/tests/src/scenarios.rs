@@ -28,6 +28,7 @@ impl<const WAITS: bool> RunningGateway for UnderScenarios<WAITS> {
             "sender": {"header": "x-test-sender"},
             "invalid": {"header": "x-test-invalid"},
             "charge": {"header": "x-charge"},
+            "metadata": "all",
             "replay_headers": REPLAY_HEADERS,
             "max_request_body": 64 << 20,
             "max_response_body": MAX_RESPONSE_BODY,
