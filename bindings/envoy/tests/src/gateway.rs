@@ -64,6 +64,7 @@ impl Gateway {
             "store": writes.store(),
             "charge": {"header": "x-charge"},
             "policy_reload_interval_ms": 20,
+            "metadata": "all",
         });
         for (name, value) in filter.as_object().unwrap() {
             all[name] = value.clone();
