@@ -65,7 +65,6 @@ impl Gateway {
             "charge": {"header": "x-charge"},
             "metadata": "all",
             "policy_reload_interval_ms": 20,
-            "metadata": "all",
         });
         for (name, value) in filter.as_object().unwrap() {
             all[name] = value.clone();

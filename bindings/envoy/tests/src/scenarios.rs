@@ -34,7 +34,6 @@ impl<const WAITS: bool> RunningGateway for UnderScenarios<WAITS> {
             "max_response_body": MAX_RESPONSE_BODY,
             "expire_interval_ms": 0,
             "policy_reload_interval_ms": 20,
-            "metadata": "all",
         });
         let mut options = Options::new(filter, upstream);
         options.clock_ms = Some(1_600_000_000_000); // a time at which Envoy starts well
