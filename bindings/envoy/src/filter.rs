@@ -205,7 +205,8 @@ impl Filter {
             return Flow::Answer(Box::new(OwnAnswer::of(413, "body_too_long", why)));
         }
         self.stage = Stage::AwaitsBody;
-        stream.raise_buffer_limit(self.rules.max_request_body());
+        // Envoy reads on below half of its bound; where it stopped while a look-up waited, what is there already must be less than that.
+        stream.raise_buffer_limit(self.rules.max_request_body().saturating_mul(2));
         match self.body_is_whole {
             true => self.ask(stream),
             false => Flow::HoldAndBuffer,
