@@ -156,6 +156,22 @@ fn bodies_belong_to_their_keys() {
     }
 }
 
+/// Envoy stops reading at a megabyte while the module's threads look a token up, and must go on.
+#[test]
+fn a_body_as_long_as_it_may_be_is_read_to_its_end() {
+    const LENGTH: usize = 1_300_000;
+    let body = vec![b'b'; LENGTH];
+    for writes in Writes::BOTH {
+        let gateway = Gateway::start(writes, echo(), &json!({"max_request_body": LENGTH}));
+        for key in 0..10 {
+            let key = key.to_string();
+            let answer = gateway.ask("POST", "/pay", &[("Idempotency-Key", &key)], &body);
+            assert_eq!((answer.status, answer.body.len()), (200, LENGTH), "{writes:?} {key}");
+        }
+        gateway.accounts.expect(0, 50);
+    }
+}
+
 #[test]
 fn a_body_that_is_too_long_is_refused_where_a_key_needs_it() {
     for writes in Writes::BOTH {
