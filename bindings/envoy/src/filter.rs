@@ -347,9 +347,10 @@ impl Filter {
         if let Stage::Responding { capture, .. } = &mut self.stage {
             capture.add(stream);
         }
-        match end {
-            true => self.response_ends(stream),
-            false => Flow::Continue,
+        match (end, &self.stage) {
+            (true, _) => self.response_ends(stream),
+            (false, Stage::Settling(_)) => Flow::Hold,
+            (false, _) => Flow::Continue,
         }
     }
 
@@ -357,6 +358,11 @@ impl Filter {
     pub(crate) fn response_ends(&mut self, stream: &mut Stream<'_>) -> Flow {
         match core::mem::replace(&mut self.stage, Stage::Passing) {
             Stage::Responding { open, capture } => self.settle(stream, open, capture.finish()),
+            // The head of an answer of Envoy's own is held already; to let its body pass would be to let all of it.
+            settling @ Stage::Settling(_) => {
+                self.stage = settling;
+                Flow::Hold
+            }
             other => {
                 self.stage = other;
                 Flow::Continue

@@ -183,6 +183,17 @@ fn an_answer_of_a_route_is_an_answer_like_any_other() {
 }
 
 #[test]
+fn whoever_has_envoys_own_answer_finds_it_settled() {
+    for kept in Kept::BOTH {
+        // With a body: it comes while the settlement of the head is not done.
+        let (bank, proxy, stream) = with_upstream(kept, "settled first", &Upstream::None, |_| {});
+        assert_eq!(stream.text(), "no healthy upstream");
+        assert_eq!(bank.money("acme").held, 0, "{kept:?}");
+        proxy.ends();
+    }
+}
+
+#[test]
 fn a_client_that_leaves_before_the_decision_pays_nothing() {
     for kept in [Kept::EveryCommit, Kept::LimitsInMemory] {
         let bank = Bank::new("left before the decision", kept);
