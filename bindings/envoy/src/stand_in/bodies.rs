@@ -139,7 +139,8 @@ fn a_body_may_be_as_large_as_the_configuration_says() {
             stream
         };
         let large = send(100_001);
-        assert_eq!((large.received(), large.text().as_str()), (413, "Payload Too Large"));
+        assert_eq!(large.received(), 413);
+        assert!(large.text().contains("body_too_long"), "{}", large.text());
         assert!(large.is_gone());
         let fits = send(100_000);
         fits.sends_body(&[], true);

@@ -95,7 +95,7 @@ impl Bank {
         };
         let limits = if kept == Kept::LimitsInMemory { "process" } else { "store" };
         let mut settings = json!({
-            "policy": { "inline": policy() }, "store": store, "limits": limits, "expire_interval_ms": 0
+            "policy": { "inline": policy() }, "store": store, "limits": limits, "expire_interval_ms": 0, "metadata": "all"
         });
         merge(&mut settings, more);
         let name = format!("{name} {kept:?}");

@@ -67,7 +67,7 @@ fn a_store_that_cannot_be_opened_is_tried_again() {
     fs::write(&path, "").unwrap();
     let settings = |allow: bool| {
         let store = json!({ "lmdb": { "directory": path, "sync": "never", "map_bytes": 1 << 26 } });
-        json!({ "policy": { "inline": policy() }, "store": store, "failure_mode_allow": allow })
+        json!({ "policy": { "inline": policy() }, "store": store, "metadata": "all", "failure_mode_allow": allow })
             .to_string()
     };
     let proxy = Proxy::new(Config::new("closed", &settings(false)).unwrap());
