@@ -60,6 +60,35 @@ pub struct Claim {
     pub response: Option<Arc<StoredResponse>>,
 }
 
+/// Response headers that a host keeps for replays, unless it is told otherwise: those that say what the body is and where things are. Lower-case.
+pub const REPLAY_HEADERS: [&str; 11] = [
+    "content-type",
+    "content-language",
+    "content-encoding",
+    "content-disposition",
+    "content-location",
+    "location",
+    "cache-control",
+    "etag",
+    "last-modified",
+    "link",
+    "vary",
+];
+
+/// Response headers that a host never keeps, whatever it is told: those of one connection, one moment or one client. Lower-case.
+pub const NEVER_REPLAYED_HEADERS: [&str; 10] = [
+    "set-cookie",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "date",
+    "content-length",
+];
+
 /// An upstream's answer, kept for replays.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredResponse {

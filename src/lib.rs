@@ -70,7 +70,10 @@ pub use store::{AsyncStore, Store, StoreError};
 // Administration, money, tokens, limits.
 pub use admin::{Admin, AdminError};
 pub use client_ip::{NetworkError, parse_network};
-pub use idempotency::{Claim, ClaimKey, Fingerprint, IdempotencyRule, OnOrphan, StoredResponse};
+pub use idempotency::{
+    Claim, ClaimKey, Fingerprint, IdempotencyRule, NEVER_REPLAYED_HEADERS, OnOrphan,
+    REPLAY_HEADERS, StoredResponse,
+};
 pub use ipnet::IpNet;
 pub use ledger::{
     AccountId, AccountIdError, AccountRef, Amount, CountedIn, OnExpiry, Period, Reservation,

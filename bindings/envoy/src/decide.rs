@@ -98,16 +98,19 @@ pub(crate) struct Reply {
 impl Question {
     /// Asks on the module's threads. A request that is gone by then is voided: nothing was sent on.
     pub(crate) fn ask(self, mailbox: Arc<Mailbox<Reply>>) {
+        let work = threads::Work::begin();
         match self.backend.clone() {
             Backend::Here(store) | Backend::Disk { store, .. } => {
                 threads::spawn_blocking(move || {
                     let asked = now(self.decide(&*store));
                     self.reply(asked, &mailbox);
+                    drop(work);
                 });
             }
             Backend::Network(store) => threads::spawn(async move {
                 let asked = self.decide(&*store).await;
                 self.reply(asked, &mailbox);
+                drop(work);
             }),
         }
     }

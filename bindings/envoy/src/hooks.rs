@@ -3,16 +3,24 @@
 use core::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::abi::{self, Buffer, ConfigPtr, FilterPtr, body_status, headers_status};
 use crate::config::{FilterConfig, RouteConfig, Rules};
 use crate::filter::{Filter, Flow, OwnAnswer, Wake};
 use crate::host::{self, Stream};
-use crate::log;
 use crate::stats::Counters;
+use crate::{log, threads};
 
 /// The module's side of a configuration, a route's configuration, or a filter: what the hook that made it gave to Envoy.
 type ModulePtr = *const c_void;
+
+/// Configurations of filters that Envoy has.
+static CONFIGS: AtomicUsize = AtomicUsize::new(0);
+
+/// How long Envoy's end waits for decisions and settlements that are under way.
+const AT_THE_END: Duration = Duration::from_secs(3);
 
 /// What a hook does, or what stands for it after a panic: that is a bug, and must not end the proxy.
 fn call<T>(work: impl FnOnce() -> T, otherwise: impl FnOnce() -> T) -> T {
@@ -40,7 +48,10 @@ unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_new(
         // SAFETY: as above.
         let counters = Counters::define(|counter| unsafe { host::define_counter(config, counter) });
         match FilterConfig::new(&name, json, counters) {
-            Ok(config) => Arc::into_raw(Arc::new(config)).cast(),
+            Ok(config) => {
+                CONFIGS.fetch_add(1, Ordering::AcqRel);
+                Arc::into_raw(Arc::new(config)).cast()
+            }
             Err(why) => refused(&format!("the configuration of filter `{name}`"), &why),
         }
     };
@@ -56,10 +67,18 @@ fn refused(what: &str, why: &str) -> ModulePtr {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn envoy_dynamic_module_on_http_filter_config_destroy(config: ModulePtr) {
-    if !config.is_null() {
-        // SAFETY: made by `config_new`, and given back once.
-        call(|| drop(unsafe { Arc::from_raw(config.cast::<FilterConfig>()) }), || ());
+    if config.is_null() {
+        return;
     }
+    let destroy = || {
+        // SAFETY: made by `config_new`, and given back once.
+        drop(unsafe { Arc::from_raw(config.cast::<FilterConfig>()) });
+        // Envoy gives the last one back when it ends, after all streams.
+        if CONFIGS.fetch_sub(1, Ordering::AcqRel) == 1 {
+            threads::finish_work(AT_THE_END);
+        }
+    };
+    call(destroy, || ());
 }
 
 #[unsafe(no_mangle)]

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 
-use tollgate::Answer;
+use tollgate::{Answer, Single};
 
 use crate::abi::{self, Attribute, Buffer, HeaderMap, Pair, ReceivedBody};
 
@@ -27,35 +27,25 @@ impl Stream<'_> {
 
     /// The `nth` value of a header; `name` is lower-case.
     pub(crate) fn header(&self, map: HeaderMap, name: &str, nth: usize) -> Option<&[u8]> {
-        let mut value = Buffer::NONE;
+        self.header_and_count(map, name, nth).0
+    }
+
+    /// The `nth` value of a header, and how many there are.
+    fn header_and_count(&self, map: HeaderMap, name: &str, nth: usize) -> (Option<&[u8]>, usize) {
+        let (mut value, mut count) = (Buffer::NONE, 0);
         let name = Buffer::of(name.as_bytes());
-        // SAFETY: the pointers are valid for the length of the call; a count is not asked for.
-        let found = unsafe {
-            abi::get_header(self.filter, map, name, &mut value, nth, core::ptr::null_mut())
-        };
-        // A header that is there and empty has a pointer.
-        if !found || (value.ptr.is_null() && value.len == 0) {
-            return None;
-        }
+        // SAFETY: the pointers are valid for the length of the call.
+        let found = unsafe { abi::get_header(self.filter, map, name, &mut value, nth, &mut count) };
         // SAFETY: Envoy has filled it in, and nothing is changed while `self` is borrowed.
-        Some(unsafe { text(value) })
+        let value = (found && nth < count).then(|| unsafe { text(value) });
+        (value, count)
     }
 
     /// Puts a header in place of those of this name; `None` removes them.
     pub(crate) fn set_header(&mut self, map: HeaderMap, name: &str, value: Option<&[u8]>) {
-        let header = Buffer::of(name.as_bytes());
-        let there = self.header(map, name, 0).is_some();
+        let value = value.map_or(Buffer::NONE, Buffer::of);
         // SAFETY: the texts are valid for the length of the call; Envoy copies them.
-        unsafe {
-            match value {
-                Some(value) if there => {
-                    abi::set_header(self.filter, map, header, Buffer::of(value))
-                }
-                // Most are not there, and adding asks less of Envoy than replacing.
-                Some(value) => abi::add_header(self.filter, map, header, Buffer::of(value)),
-                None => there && abi::set_header(self.filter, map, header, Buffer::NONE),
-            };
-        }
+        unsafe { abi::set_header(self.filter, map, Buffer::of(name.as_bytes()), value) };
     }
 
     /// Hands over the pieces of body that came with this event.
@@ -227,6 +217,14 @@ unsafe impl Sync for RequestHeaders<'_> {}
 impl tollgate::Headers for RequestHeaders<'_> {
     fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
         self.0.header(HeaderMap::Request, name, nth)
+    }
+
+    fn single(&self, name: &str) -> Single<'_> {
+        match self.0.header_and_count(HeaderMap::Request, name, 0) {
+            (Some(value), 1) => Single::One(value),
+            (Some(_), _) => Single::Repeated,
+            (None, _) => Single::None,
+        }
     }
 }
 

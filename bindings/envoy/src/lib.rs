@@ -19,6 +19,9 @@ mod metadata;
 mod policy;
 mod settings;
 mod settlement;
+#[cfg(test)]
+#[allow(unsafe_code)]
+mod stand_in;
 mod stats;
 mod store;
 mod threads;

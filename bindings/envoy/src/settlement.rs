@@ -93,8 +93,10 @@ pub(crate) struct Pending {
 impl Pending {
     /// Settles on the module's threads, and tells who waits.
     pub(crate) fn go_on(self, mailbox: Option<Arc<Mailbox<Ended>>>) {
+        let work = threads::Work::begin();
         threads::spawn(async move {
             let ended = self.settle().await;
+            drop(work);
             if let Some(mailbox) = mailbox {
                 // Who waited may be gone; the settlement is done all the same.
                 let _ = mailbox.deliver(ended);

@@ -2,7 +2,9 @@
 
 use core::future::Future;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Runtime};
 
 /// Threads that wait for disks at a time; more work than that queues.
@@ -29,6 +31,41 @@ fn runtime() -> Option<&'static Runtime> {
 /// The system has none.
 pub(crate) fn start() -> Result<(), String> {
     runtime().map(drop).ok_or_else(|| "the module's threads cannot be started".to_owned())
+}
+
+/// Work under way that is about money or keys.
+static WORK: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// A decision or a settlement, from when it is asked for until it is done.
+pub(crate) struct Work(());
+
+impl Work {
+    /// One more.
+    pub(crate) fn begin() -> Work {
+        let mut work = WORK.0.lock();
+        *work = work.saturating_add(1);
+        Work(())
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let mut work = WORK.0.lock();
+        *work = work.saturating_sub(1);
+        WORK.1.notify_all();
+    }
+}
+
+/// Waits until none is under way, or for this long: a process that ends cuts off what its threads do.
+pub(crate) fn finish_work(within: Duration) {
+    let end = Instant::now().checked_add(within);
+    let mut work = WORK.0.lock();
+    while *work > 0 {
+        let Some(end) = end else { return };
+        if WORK.1.wait_until(&mut work, end).timed_out() {
+            return;
+        }
+    }
 }
 
 /// Runs a task that waits for no disk.

@@ -256,3 +256,17 @@ fn system_now_ms() -> u64 {
         .and_then(|since| u64::try_from(since.as_millis()).ok())
         .unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_those_of_every_host() {
+        let names = |list: &[HeaderName]| {
+            list.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&DEFAULT_REPLAY_HEADERS), tollgate::REPLAY_HEADERS);
+        assert_eq!(names(&NEVER_KEPT), tollgate::NEVER_REPLAYED_HEADERS);
+    }
+}

@@ -1,7 +1,7 @@
 //! Envoy with the module.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -12,6 +12,7 @@ use tollgate_gateway_tests::{Preloaded, Response, send};
 use crate::process::Process;
 
 const CONFIG: &str = include_str!("../envoy.yaml");
+const LISTENERS: &str = include_str!("../listeners.yaml");
 
 /// How an Envoy is started.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Options {
     pub filter: Value,
     /// Routes before the one for everything, in YAML's flow style, each with a comma behind it.
     pub routes: String,
+    /// Whether what listens stands in a file of its own, so that it can be [updated](Envoy::update).
+    pub updated: bool,
     /// The format of the access log's lines.
     pub access: String,
     /// The port of what is behind it, on 127.0.0.1.
@@ -39,6 +42,7 @@ impl Options {
         Options {
             filter,
             routes: String::new(),
+            updated: false,
             access: "%REQ(X-TEST-ID)%|%DYNAMIC_METADATA(tollgate:settled)%|".to_owned(),
             upstream,
             concurrency: 2,
@@ -63,10 +67,7 @@ impl Envoy {
     /// Starts one.
     #[must_use]
     pub fn start(options: Options) -> Envoy {
-        let directory = TempDir::new().unwrap();
-        for (name, content) in &options.files {
-            fs::write(directory.path().join(name), content).unwrap();
-        }
+        let directory = prepare(&options);
         if let Some(now_ms) = options.clock_ms {
             preloaded(directory.path(), &options).set_clock_ms(now_ms);
         }
@@ -76,6 +77,13 @@ impl Envoy {
         assert!(log.contains("ABI version v0.2.0 matched"), "another ABI:\n{log}");
         envoy.loads = loads(&log);
         envoy
+    }
+
+    /// What Envoy says of a configuration: whether it is good, and what it logged.
+    #[must_use]
+    pub fn check(options: &Options) -> (bool, String) {
+        let directory = prepare(options);
+        Process::check(&write_config(directory.path(), 0, options))
     }
 
     /// The gateway's port on 127.0.0.1.
@@ -136,6 +144,34 @@ impl Envoy {
         fs::rename(new, place).unwrap();
     }
 
+    /// Replaces what listens by the same with another filter; gives whether Envoy took it. It does not, and says why in its log, if the filter's configuration is wrong.
+    #[must_use]
+    pub fn update(&mut self, filter: Value) -> bool {
+        let counts = |envoy: &Envoy| {
+            let count = |what: &str| envoy.stat(&format!("listener_manager.lds.update_{what}"));
+            (count("success"), count("rejected"))
+        };
+        let before = counts(self);
+        self.options.filter = filter;
+        let file = self.listeners_file();
+        self.rewrite(&file, &listeners(self.directory(), self.old.len(), &self.options));
+        let end = Instant::now() + Duration::from_secs(30);
+        loop {
+            let now = counts(self);
+            match (now.0 > before.0, now.1 > before.1) {
+                (_, true) => return false,
+                (true, false) => return true,
+                (false, false) => {}
+            }
+            assert!(Instant::now() < end, "nothing is updated:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn listeners_file(&self) -> String {
+        format!("listeners-{}.yaml", self.old.len())
+    }
+
     /// Replaces the policy's file, and returns once every filter of every process has loaded it.
     pub fn replace_policy(&self, policy: &str) {
         let wanted = loads(&self.log()) + self.loads * (1 + self.old.len());
@@ -179,6 +215,14 @@ impl Drop for Envoy {
     }
 }
 
+fn prepare(options: &Options) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    for (name, content) in &options.files {
+        fs::write(directory.path().join(name), content).unwrap();
+    }
+    directory
+}
+
 /// How many policies were loaded from a file, by what was logged.
 fn loads(log: &str) -> usize {
     let loaded = |line: &&str| line.contains("tollgate: policy ") && line.ends_with(" loaded");
@@ -189,14 +233,50 @@ fn preloaded(directory: &Path, options: &Options) -> Preloaded {
     Preloaded { libraries: Vec::new(), clock: options.clock_ms.map(|_| directory.join("clock")) }
 }
 
-fn start(directory: &Path, number: usize, options: &Options) -> Process {
+fn socket(directory: &Path, number: usize) -> PathBuf {
+    directory.join(format!("socket-{number}"))
+}
+
+fn filled_in(config: &str, directory: &Path, number: usize, options: &Options) -> String {
     // JSON is YAML.
-    let config = CONFIG
+    config
         .replace("FILTER", &options.filter.to_string())
         .replace("ROUTES", &options.routes)
         .replace("ACCESS", &options.access)
         .replace("UPSTREAM", &options.upstream.to_string())
-        .replace("DIR", &directory.display().to_string());
+        .replace("SOCKET", &socket(directory, number).display().to_string())
+        .replace("DIR", &directory.display().to_string())
+}
+
+/// What listens, as a file of its own.
+fn listeners(directory: &Path, number: usize, options: &Options) -> String {
+    let typed = "\n- \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n  name: ";
+    let listeners = filled_in(LISTENERS, directory, number, options);
+    format!("resources:\n{}", listeners.replace("\n- name: ", typed))
+}
+
+/// Writes the configuration of the `number`th process of this directory.
+fn write_config(directory: &Path, number: usize, options: &Options) -> PathBuf {
+    let (here, elsewhere) = if options.updated {
+        let file = directory.join(format!("listeners-{number}.yaml"));
+        fs::write(&file, listeners(directory, number, options)).unwrap();
+        let source = format!("{{ path_config_source: {{ path: {} }} }}", file.display());
+        let dynamic = format!(
+            "node: {{ id: test, cluster: test }}\ndynamic_resources: {{ lds_config: {source} }}\n"
+        );
+        ("[]".to_owned(), dynamic)
+    } else {
+        // A list stands at the column of its name, or further in.
+        (format!("\n{LISTENERS}").replace('\n', "\n  "), String::new())
+    };
+    let config = filled_in(&CONFIG.replace("LISTENERS", &here), directory, number, options);
+    let file = directory.join(format!("envoy-{number}.yaml"));
+    fs::write(&file, config + &elsewhere).unwrap();
+    file
+}
+
+fn start(directory: &Path, number: usize, options: &Options) -> Process {
+    let config = write_config(directory, number, options);
     let preloaded = preloaded(directory, options);
-    Process::start(directory, number, &config, options.concurrency, &preloaded)
+    Process::start(&config, options.concurrency, &preloaded, socket(directory, number))
 }

@@ -63,8 +63,8 @@ impl Gateway {
             "policy": {"file": "DIR/policy.json"},
             "store": writes.store(),
             "charge": {"header": "x-charge"},
-            "policy_reload_interval_ms": 20,
             "metadata": "all",
+            "policy_reload_interval_ms": 20,
         });
         for (name, value) in filter.as_object().unwrap() {
             all[name] = value.clone();

@@ -19,3 +19,4 @@ mod scenarios;
 pub use envoy::{Envoy, Options};
 pub use gateway::{Gateway, Writes};
 pub use install::{binary, module};
+pub use scenarios::UnderScenarios;

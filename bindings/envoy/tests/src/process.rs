@@ -20,39 +20,33 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the `number`th process of this directory with `config`, in which `SOCKET` is filled in. What it says is added to `envoy.log` there.
+    /// Starts one with the configuration in this file, which listens on this socket too. What it says is added to `envoy.log` in its directory.
     pub(crate) fn start(
-        directory: &Path,
-        number: usize,
-        config: &str,
+        config: &Path,
         concurrency: usize,
         preloaded: &Preloaded,
+        socket: PathBuf,
     ) -> Process {
-        let socket = directory.join(format!("socket-{number}"));
-        let (file, admin) = (
-            directory.join(format!("envoy-{number}.yaml")),
-            directory.join(format!("admin-{number}")),
-        );
-        fs::write(&file, config.replace("SOCKET", &socket.display().to_string())).unwrap();
-        let module = module();
-        let log = OpenOptions::new().create(true).append(true).open(directory.join("envoy.log"));
-        let mut command = Command::new(binary());
+        let (log, admin) = (config.with_file_name("envoy.log"), config.with_extension("admin"));
+        let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut command = command(config);
         command
-            .arg("-c")
-            .arg(&file)
-            .args(["--concurrency", &concurrency.to_string(), "--disable-hot-restart"])
-            .args(["--log-level", "info", "--component-log-level", "dynamic_modules:debug"])
-            .args(["--file-flush-interval-msec", "1"])
+            .args(["--concurrency", &concurrency.to_string()])
             .arg("--admin-address-path")
             .arg(&admin)
-            .env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", module.parent().unwrap())
-            .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log.unwrap());
+            .stderr(log);
         preloaded.apply(&mut command);
         let child = command.spawn().unwrap();
         Process { child, admin: 0, port: 0, socket }.served(&admin)
+    }
+
+    /// What Envoy says of the configuration in this file: whether it is good, and what it logged.
+    pub(crate) fn check(config: &Path) -> (bool, String) {
+        let output = command(config).args(["--mode", "validate"]).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
     /// Once it serves.
@@ -126,6 +120,20 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.stop(Signal::TERM);
     }
+}
+
+fn command(config: &Path) -> Command {
+    let module = module();
+    let mut command = Command::new(binary());
+    command
+        .arg("-c")
+        .arg(config)
+        .args(["--disable-hot-restart", "--log-level", "info"])
+        .args(["--component-log-level", "dynamic_modules:debug"])
+        .args(["--file-flush-interval-msec", "1"])
+        .env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", module.parent().unwrap())
+        .current_dir(config.parent().unwrap());
+    command
 }
 
 /// The log beside this file.

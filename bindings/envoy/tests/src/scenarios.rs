@@ -7,65 +7,70 @@ use tollgate_gateway_tests::{MAX_RESPONSE_BODY, REPLAY_HEADERS, RunningGateway};
 use tollgate_scenario::{RequestStep, StepError};
 
 use crate::envoy::{Envoy, Options};
+use crate::gateway::Writes;
 
 /// How many lines of one header the library reads.
 const MAX_LINES: usize = 64;
 
-impl RunningGateway for Envoy {
+/// Envoy under scenarios. `WAITS`: its store is asked on the module's threads, because it waits for a disk; else on Envoy's own.
+pub struct UnderScenarios<const WAITS: bool>(Envoy);
+
+impl<const WAITS: bool> RunningGateway for UnderScenarios<WAITS> {
     const NAME: &'static str = "Envoy";
 
-    fn start_for_scenarios(policy: &str, upstream: u16) -> Envoy {
+    fn start_for_scenarios(policy: &str, upstream: u16) -> Self {
+        let writes = if WAITS { Writes::Threads } else { Writes::Inline };
         let filter = json!({
             "policy": {"file": "DIR/policy.json"},
-            "store": {"lmdb": {"directory": "DIR/db", "sync": "never", "map_bytes": 1 << 28}},
+            "store": writes.store(),
             "peer": "downstream",
             "cost": {"header": "x-test-cost"},
             "sender": {"header": "x-test-sender"},
             "invalid": {"header": "x-test-invalid"},
             "charge": {"header": "x-charge"},
+            "metadata": "all",
             "replay_headers": REPLAY_HEADERS,
             "max_request_body": 64 << 20,
             "max_response_body": MAX_RESPONSE_BODY,
             "expire_interval_ms": 0,
             "policy_reload_interval_ms": 20,
-            "metadata": "all",
         });
         let mut options = Options::new(filter, upstream);
         options.clock_ms = Some(1_600_000_000_000); // a time at which Envoy starts well
         options.files.push(("policy.json".to_owned(), policy.to_owned()));
-        Envoy::start(options)
+        UnderScenarios(Envoy::start(options))
     }
 
     fn port(&self) -> u16 {
-        self.port()
+        self.0.port()
     }
 
     fn directory(&self) -> &Path {
-        self.directory()
+        self.0.directory()
     }
 
     fn socket(&self) -> PathBuf {
-        self.socket().to_path_buf()
+        self.0.socket().to_path_buf()
     }
 
     fn set_clock_ms(&self, now_ms: u64) {
-        self.set_clock_ms(now_ms);
+        self.0.set_clock_ms(now_ms);
     }
 
     fn replace_policy(&self, policy: &str) {
-        self.replace_policy(policy);
+        self.0.replace_policy(policy);
     }
 
     fn restart(&mut self) {
-        self.restart();
+        self.0.restart();
     }
 
     fn access_log(&self) -> String {
-        self.access_log()
+        self.0.access_log()
     }
 
     fn error_log(&self) -> String {
-        self.log()
+        self.0.log()
     }
 
     fn not_settled(logged: &str) -> Option<&str> {

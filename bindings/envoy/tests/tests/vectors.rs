@@ -3,7 +3,7 @@
 #![allow(clippy::arithmetic_side_effects)] // small numbers
 
 use tollgate_conformance::vectors;
-use tollgate_envoy_tests::Envoy;
+use tollgate_envoy_tests::UnderScenarios;
 use tollgate_gateway_tests::{Scenarios, root};
 
 /// Why a scenario is not for this surface, and of how many that holds. All others reply as expected.
@@ -25,11 +25,21 @@ const NOT_CARRIED: [(&str, usize); 15] = [
     ("over HTTP a request ends once", 13),
 ];
 
-#[test]
-fn every_scenario_that_http_carries_replies_as_expected() {
-    let report = vectors(&root().join("tests/vectors"), Scenarios::<Envoy>::new()).unwrap();
+fn every_scenario<const WAITS: bool>() {
+    let surfaces = Scenarios::<UnderScenarios<WAITS>>::new();
+    let report = vectors(&root().join("tests/vectors"), surfaces).unwrap();
     assert_eq!(report.failed().count(), 0, "{report}");
     assert_eq!(report.not_carried_by_reason(), NOT_CARRIED.into(), "{report}");
     let not_carried: usize = NOT_CARRIED.iter().map(|(_, count)| count).sum();
     assert!(report.scenarios.len() >= 549 + not_carried, "{report}");
+}
+
+#[test]
+fn every_scenario_that_http_carries_replies_as_expected_on_envoys_threads() {
+    every_scenario::<false>();
+}
+
+#[test]
+fn every_scenario_that_http_carries_replies_as_expected_on_the_modules_threads() {
+    every_scenario::<true>();
 }
