@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::numbers::restored;
+
 /// The settings of a filter; a route may give those of [`Settings::of_route`] anew.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -188,8 +190,7 @@ impl Settings {
 
     fn read(json: &[u8]) -> Result<Settings, String> {
         let text = if json.trim_ascii().is_empty() { b"{}".as_slice() } else { json };
-        let settings: Settings =
-            serde_json::from_slice(text).map_err(|error| without_passwords(&error.to_string()))?;
+        let settings = parsed(text).map_err(|error| without_passwords(&error.to_string()))?;
         for (name, source) in
             [("cost", &settings.cost), ("sender", &settings.sender), ("invalid", &settings.invalid)]
         {
@@ -210,6 +211,15 @@ impl Source {
             Source::Value(_) => Err("`value` is a text or a number".to_owned()),
         }
     }
+}
+
+fn parsed(text: &[u8]) -> Result<Settings, serde_json::Error> {
+    let parsed = serde_json::from_slice(text);
+    if parsed.is_ok() {
+        return parsed;
+    }
+    let restored = serde_json::from_slice(text).ok().and_then(|value| restored(&value));
+    restored.map_or(parsed, |restored| serde_json::from_str(&restored.to_string()))
 }
 
 /// A message that repeats what was written, without what stands in a URL before its host.
@@ -259,6 +269,20 @@ mod tests {
         assert!(wrong.contains("`often`") && wrong.contains("line 1"), "{wrong}");
         assert!(filter_error(r#"{"cost": {"header": "a b"}}"#).contains("no name of a header"));
         assert!(filter_error(r#"{"cost": {"value": []}}"#).contains("text or a number"));
+    }
+
+    #[test]
+    fn long_numbers_may_come_as_texts() {
+        let json = r#"{"policy": {"preset": "x"}, "max_request_body": "4294967296",
+            "store": {"lmdb": {"directory": "7000000000", "map_bytes": "8589934592"}}}"#;
+        // A directory is a text, whatever it looks like; the message is about that then.
+        assert!(filter_error(json).contains("string"));
+        let settings = Settings::of_filter(json.replace("7000000000", "db").as_bytes()).unwrap();
+        assert_eq!(settings.max_request_body, Some(1 << 32));
+        let Some(StoreSettings::Lmdb(lmdb)) = settings.store else { panic!("no lmdb") };
+        assert_eq!(lmdb.map_bytes, Some(1 << 33));
+        let json = r#"{"max_request_body": "4294967296", "polcy": 1}"#;
+        assert!(filter_error(json).contains("`polcy`"));
     }
 
     #[test]
