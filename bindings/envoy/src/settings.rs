@@ -222,21 +222,14 @@ fn parsed(text: &[u8]) -> Result<Settings, serde_json::Error> {
     restored.map_or(parsed, |restored| serde_json::from_str(&restored.to_string()))
 }
 
-/// A message that repeats what was written, without what stands in a URL before its host.
+/// A message that repeats a value, without what stands in a URL before its host. A password may have any byte in it, and the scheme may be
+/// missing: all goes that is between `://`, or else the value's beginning, and the last `@`.
 fn without_passwords(message: &str) -> String {
-    let mut rest = message;
-    let mut clean = String::new();
-    while let Some((before, after)) = rest.split_once("://") {
-        clean.push_str(before);
-        clean.push_str("://");
-        let end =
-            after.find(|c: char| c.is_whitespace() || "\"`'".contains(c)).unwrap_or(after.len());
-        let (url, behind) = after.split_at(end);
-        clean.push_str(url.rsplit_once('@').map_or(url, |(_, host)| host));
-        rest = behind;
-    }
-    clean.push_str(rest);
-    clean
+    let Some((before, host)) = message.rsplit_once('@') else { return message.to_owned() };
+    let scheme = before.find("://").map(|at| at.saturating_add("://".len()));
+    let value = || before.find(['"', '`']).map(|at| at.saturating_add(1));
+    let kept = scheme.or_else(value).and_then(|end| before.get(..end)).unwrap_or_default();
+    format!("{kept}{host}")
 }
 
 /// A header's name as Envoy knows it: lower-case.
@@ -304,9 +297,14 @@ mod tests {
             r#"{"store": {"redis": "redis://u:secret@h"}}"#,
             r#"{"store": "redis://u:secret@h:6379"}"#,
             r#"{"store": {"redis://u:secret@h:6379": {}}, "cost": 1}"#,
+            r#"{"store": "u:secret@h:6379"}"#,
+            r#"{"store": "redis://u:it's secret@h:6379"}"#,
+            r#"{"store": {"redis": "redis://u:a\"secret`@h:6379"}}"#,
+            r#"{"store": "redis://u:a`://b secret@h"}"#,
         ] {
             let error = filter_error(wrong);
             assert!(!error.contains("secret"), "{error}");
+            assert!(error.contains("h") && error.contains("line 1"), "{error}");
         }
     }
 }
