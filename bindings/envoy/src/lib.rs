@@ -16,6 +16,7 @@ mod host;
 mod log;
 mod mailbox;
 mod metadata;
+mod numbers;
 mod policy;
 mod settings;
 mod settlement;

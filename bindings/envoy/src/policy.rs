@@ -5,8 +5,11 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use tollgate::{CompiledPolicy, Engine, LiveEngine, PRESETS, Pepper, PolicyConfig, lint, preset};
+use tollgate::{
+    CompiledPolicy, Engine, LiveEngine, PRESETS, Pepper, PolicyConfig, PolicyErrors, lint, preset,
+};
 
+use crate::numbers::restored;
 use crate::settings::PolicySource;
 use crate::{log, threads};
 
@@ -58,14 +61,20 @@ fn compile(source: &PolicySource) -> Result<CompiledPolicy, String> {
             config.compile().map_err(|error| format!("preset {name}: {error}"))
         }
         PolicySource::Inline(value) => {
-            let config = PolicyConfig::from_json_value(value);
-            let compiled = config.and_then(|config| {
-                warn_of(&config, "policy");
-                config.compile()
-            });
+            let compiled = compile_inline(value);
+            let compiled = match (&compiled, restored(value)) {
+                (Err(_), Some(restored)) => compile_inline(&restored),
+                _ => compiled,
+            };
             compiled.map_err(|error| format!("policy not loaded: {error}"))
         }
     }
+}
+
+fn compile_inline(value: &serde_json::Value) -> Result<CompiledPolicy, PolicyErrors> {
+    let config = PolicyConfig::from_json_value(value)?;
+    warn_of(&config, "policy");
+    config.compile()
 }
 
 fn compile_file(path: &str) -> Result<CompiledPolicy, String> {

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::numbers::restored;
+
 /// The settings of a filter; a route may give those of [`Settings::of_route`] anew.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -188,8 +190,7 @@ impl Settings {
 
     fn read(json: &[u8]) -> Result<Settings, String> {
         let text = if json.trim_ascii().is_empty() { b"{}".as_slice() } else { json };
-        let settings: Settings =
-            serde_json::from_slice(text).map_err(|error| without_passwords(&error.to_string()))?;
+        let settings = parsed(text).map_err(|error| without_passwords(&error.to_string()))?;
         for (name, source) in
             [("cost", &settings.cost), ("sender", &settings.sender), ("invalid", &settings.invalid)]
         {
@@ -212,21 +213,23 @@ impl Source {
     }
 }
 
-/// A message that repeats what was written, without what stands in a URL before its host.
-fn without_passwords(message: &str) -> String {
-    let mut rest = message;
-    let mut clean = String::new();
-    while let Some((before, after)) = rest.split_once("://") {
-        clean.push_str(before);
-        clean.push_str("://");
-        let end =
-            after.find(|c: char| c.is_whitespace() || "\"`'".contains(c)).unwrap_or(after.len());
-        let (url, behind) = after.split_at(end);
-        clean.push_str(url.rsplit_once('@').map_or(url, |(_, host)| host));
-        rest = behind;
+fn parsed(text: &[u8]) -> Result<Settings, serde_json::Error> {
+    let parsed = serde_json::from_slice(text);
+    if parsed.is_ok() {
+        return parsed;
     }
-    clean.push_str(rest);
-    clean
+    let restored = serde_json::from_slice(text).ok().and_then(|value| restored(&value));
+    restored.map_or(parsed, |restored| serde_json::from_str(&restored.to_string()))
+}
+
+/// A message that repeats a value, without what stands in a URL before its host. A password may have any byte in it, and the scheme may be
+/// missing: all goes that is between `://`, or else the value's beginning, and the last `@`.
+fn without_passwords(message: &str) -> String {
+    let Some((before, host)) = message.rsplit_once('@') else { return message.to_owned() };
+    let scheme = before.find("://").map(|at| at.saturating_add("://".len()));
+    let value = || before.find(['"', '`']).map(|at| at.saturating_add(1));
+    let kept = scheme.or_else(value).and_then(|end| before.get(..end)).unwrap_or_default();
+    format!("{kept}{host}")
 }
 
 /// A header's name as Envoy knows it: lower-case.
@@ -262,6 +265,20 @@ mod tests {
     }
 
     #[test]
+    fn long_numbers_may_come_as_texts() {
+        let json = r#"{"policy": {"preset": "x"}, "max_request_body": "4294967296",
+            "store": {"lmdb": {"directory": "7000000000", "map_bytes": "8589934592"}}}"#;
+        // A directory is a text, whatever it looks like; the message is about that then.
+        assert!(filter_error(json).contains("string"));
+        let settings = Settings::of_filter(json.replace("7000000000", "db").as_bytes()).unwrap();
+        assert_eq!(settings.max_request_body, Some(1 << 32));
+        let Some(StoreSettings::Lmdb(lmdb)) = settings.store else { panic!("no lmdb") };
+        assert_eq!(lmdb.map_bytes, Some(1 << 33));
+        let json = r#"{"max_request_body": "4294967296", "polcy": 1}"#;
+        assert!(filter_error(json).contains("`polcy`"));
+    }
+
+    #[test]
     fn a_route_cannot_change_what_belongs_to_the_filter() {
         let error = |json: &str| Settings::of_route(json.as_bytes()).map(drop).unwrap_err();
         assert!(error(r#"{"store": "memory"}"#).contains("`store` belongs to the filter"));
@@ -280,9 +297,14 @@ mod tests {
             r#"{"store": {"redis": "redis://u:secret@h"}}"#,
             r#"{"store": "redis://u:secret@h:6379"}"#,
             r#"{"store": {"redis://u:secret@h:6379": {}}, "cost": 1}"#,
+            r#"{"store": "u:secret@h:6379"}"#,
+            r#"{"store": "redis://u:it's secret@h:6379"}"#,
+            r#"{"store": {"redis": "redis://u:a\"secret`@h:6379"}}"#,
+            r#"{"store": "redis://u:a`://b secret@h"}"#,
         ] {
             let error = filter_error(wrong);
             assert!(!error.contains("secret"), "{error}");
+            assert!(error.contains("h") && error.contains("line 1"), "{error}");
         }
     }
 }

@@ -56,12 +56,20 @@ impl Client {
     /// Connected to this port of 127.0.0.1.
     #[must_use]
     pub fn connect(port: u16) -> Client {
-        let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        stream.set_nodelay(true).unwrap();
-        let other = stream.try_clone().unwrap();
+        Client::try_connect(port).unwrap()
+    }
+
+    /// The same, where nobody may listen.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn try_connect(port: u16) -> io::Result<Client> {
+        let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_nodelay(true)?;
+        let other = stream.try_clone()?;
         let close = move || drop(other.shutdown(std::net::Shutdown::Both));
-        Client { stream: BufReader::new(Box::new(stream)), close: Box::new(close) }
+        Ok(Client { stream: BufReader::new(Box::new(stream)), close: Box::new(close) })
     }
 
     /// Connected to this socket.

@@ -63,8 +63,26 @@ impl RedisServer {
         }
     }
 
+    /// Keeps its connections open, and answers nothing until [`wake`](Self::wake).
+    pub fn hang(&self) {
+        self.tell(Signal::STOP);
+    }
+
+    /// Answers again, what was asked meanwhile first.
+    pub fn wake(&self) {
+        self.tell(Signal::CONT);
+    }
+
+    fn tell(&self, how: Signal) {
+        if let Some(child) = &self.child {
+            signal(child.id(), how);
+        }
+    }
+
     /// Stops it.
     pub fn stop(&mut self) {
+        // One that hangs would not see that it is to end.
+        self.wake();
         if let Some(mut child) = self.child.take() {
             signal(child.id(), Signal::TERM);
             child.wait().unwrap();

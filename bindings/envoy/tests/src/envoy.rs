@@ -14,6 +14,28 @@ use crate::process::Process;
 const CONFIG: &str = include_str!("../envoy.yaml");
 const LISTENERS: &str = include_str!("../listeners.yaml");
 
+/// Another listener, on a port of its own, with a filter of its own.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name.
+    pub name: &'static str,
+    /// The name of its filter.
+    pub filter_name: &'static str,
+    /// Its filter's configuration, with `DIR` filled in.
+    pub filter: Value,
+}
+
+/// What `envoy --mode validate` said of a configuration.
+#[derive(Debug)]
+pub struct Checked {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// All that it printed.
+    pub said: String,
+    /// The directory that `DIR` stood for.
+    pub directory: TempDir,
+}
+
 /// How an Envoy is started.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -23,6 +45,8 @@ pub struct Options {
     pub routes: String,
     /// Whether what listens stands in a file of its own, so that it can be [updated](Envoy::update).
     pub updated: bool,
+    /// Listeners beside those of `listeners.yaml`, where that is a file of its own.
+    pub others: Vec<Listener>,
     /// The format of the access log's lines.
     pub access: String,
     /// The port of what is behind it, on 127.0.0.1.
@@ -43,6 +67,7 @@ impl Options {
             filter,
             routes: String::new(),
             updated: false,
+            others: Vec::new(),
             access: "%REQ(X-TEST-ID)%|%DYNAMIC_METADATA(tollgate:settled)%|".to_owned(),
             upstream,
             concurrency: 2,
@@ -79,17 +104,30 @@ impl Envoy {
         envoy
     }
 
-    /// What Envoy says of a configuration: whether it is good, and what it logged.
+    /// What Envoy says of a configuration before it serves any.
     #[must_use]
-    pub fn check(options: &Options) -> (bool, String) {
+    pub fn check(options: &Options) -> Checked {
         let directory = prepare(options);
-        Process::check(&write_config(directory.path(), 0, options))
+        let (code, said) = Process::check(&write_config(directory.path(), 0, options));
+        Checked { code, said, directory }
     }
 
     /// The gateway's port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.process.port()
+    }
+
+    /// The port of another listener, once it has one.
+    #[must_use]
+    pub fn port_of(&self, listener: &str) -> Option<u16> {
+        self.process.listens(listener)
+    }
+
+    /// What its administration answers to this.
+    #[must_use]
+    pub fn ask(&self, target: &str) -> Response {
+        self.process.ask(target)
     }
 
     /// The socket on which it listens too.
@@ -147,12 +185,19 @@ impl Envoy {
     /// Replaces what listens by the same with another filter; gives whether Envoy took it. It does not, and says why in its log, if the filter's configuration is wrong.
     #[must_use]
     pub fn update(&mut self, filter: Value) -> bool {
+        let others = self.options.others.clone();
+        self.update_all(filter, others)
+    }
+
+    /// The same with [other listeners](Options::others) too.
+    #[must_use]
+    pub fn update_all(&mut self, filter: Value, others: Vec<Listener>) -> bool {
         let counts = |envoy: &Envoy| {
             let count = |what: &str| envoy.stat(&format!("listener_manager.lds.update_{what}"));
             (count("success"), count("rejected"))
         };
         let before = counts(self);
-        self.options.filter = filter;
+        (self.options.filter, self.options.others) = (filter, others);
         let file = self.listeners_file();
         self.rewrite(&file, &listeners(self.directory(), self.old.len(), &self.options));
         let end = Instant::now() + Duration::from_secs(30);
@@ -251,8 +296,22 @@ fn filled_in(config: &str, directory: &Path, number: usize, options: &Options) -
 /// What listens, as a file of its own.
 fn listeners(directory: &Path, number: usize, options: &Options) -> String {
     let typed = "\n- \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n  name: ";
-    let listeners = filled_in(LISTENERS, directory, number, options);
+    let mut listeners = filled_in(LISTENERS, directory, number, options);
+    for other in &options.others {
+        let own = Options { filter: other.filter.clone(), ..options.clone() };
+        listeners += &filled_in(&like_port(other), directory, number, &own);
+    }
     format!("resources:\n{}", listeners.replace("\n- name: ", typed))
+}
+
+/// The listener `port` under another name, with another filter.
+fn like_port(other: &Listener) -> String {
+    let (_, port) = LISTENERS.split_once("\n- name: port\n").unwrap();
+    let (port, _) = port.split_once("\n# Requests without an address.").unwrap();
+    let port = port
+        .replace("&manager", "&another")
+        .replace("filter_name: tollgate", &format!("filter_name: {}", other.filter_name));
+    format!("\n- name: {}\n{port}\n", other.name)
 }
 
 /// Writes the configuration of the `number`th process of this directory.

@@ -11,12 +11,14 @@
 )] // tests are all that uses this
 
 mod envoy;
+mod fleet;
 mod gateway;
 mod install;
 mod process;
 mod scenarios;
 
-pub use envoy::{Envoy, Options};
+pub use envoy::{Checked, Envoy, Listener, Options};
+pub use fleet::Fleet;
 pub use gateway::{Gateway, Writes};
 pub use install::{binary, module};
 pub use scenarios::UnderScenarios;

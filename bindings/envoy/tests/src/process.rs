@@ -42,11 +42,11 @@ impl Process {
         Process { child, admin: 0, port: 0, socket }.served(&admin)
     }
 
-    /// What Envoy says of the configuration in this file: whether it is good, and what it logged.
-    pub(crate) fn check(config: &Path) -> (bool, String) {
+    /// What Envoy says of the configuration in this file: its exit code, and all that it printed.
+    pub(crate) fn check(config: &Path) -> (Option<i32>, String) {
         let output = command(config).args(["--mode", "validate"]).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
     }
 
     /// Once it serves.
@@ -61,8 +61,11 @@ impl Process {
             if let Some(port) = port {
                 self.admin = port;
                 if self.ask("/ready").status == 200 {
-                    self.port = self.listens();
-                    return self;
+                    // A listener that comes from a file may have no port yet.
+                    if let Some(port) = self.listens("port") {
+                        self.port = port;
+                        return self;
+                    }
                 }
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -70,14 +73,14 @@ impl Process {
         panic!("envoy did not begin to serve:\n{}", said(admin));
     }
 
-    /// Which port the listener `port` took.
-    fn listens(&self) -> u16 {
+    /// Which port the listener of this name took, once it has one.
+    pub(crate) fn listens(&self, name: &str) -> Option<u16> {
         let listeners: Value =
             serde_json::from_slice(&self.ask("/listeners?format=json").body).unwrap();
-        let named = listeners["listener_statuses"].as_array().unwrap().iter();
-        let mut named = named.filter(|listener| listener["name"] == "port");
-        let port = &named.next().unwrap()["local_address"]["socket_address"]["port_value"];
-        u16::try_from(port.as_u64().unwrap()).unwrap()
+        let mut named = listeners["listener_statuses"].as_array()?.iter();
+        let listener = named.find(|listener| listener["name"] == name)?;
+        let port = &listener["local_address"]["socket_address"]["port_value"];
+        u16::try_from(port.as_u64()?).ok().filter(|port| *port > 0)
     }
 
     /// What its administration answers.
