@@ -154,7 +154,7 @@ callbacks! {
         filter: FilterPtr, pairs: *const Pair, count: usize, end: bool,
     ) {
         let Some(stream) = Stream::of(filter, "send_response_headers") else { return };
-        stream.head_of_response(headers(pairs, count), end);
+        stream.head_for_the_filter(headers(pairs, count), end);
     }
 
     "http_send_response_data" fn send_response_data(filter: FilterPtr, data: Buffer, end: bool) {

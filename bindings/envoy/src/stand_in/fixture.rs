@@ -56,6 +56,9 @@ impl Kept {
     pub(super) const ALL: [Kept; 4] =
         [Kept::Memory, Kept::Never, Kept::EveryCommit, Kept::LimitsInMemory];
 
+    /// Those whose limits are in the store too: the others' memory is slow under Valgrind.
+    pub(super) const MOST: [Kept; 3] = [Kept::Memory, Kept::Never, Kept::EveryCommit];
+
     /// At once, and on the module's threads.
     pub(super) const BOTH: [Kept; 2] = [Kept::Never, Kept::EveryCommit];
 }

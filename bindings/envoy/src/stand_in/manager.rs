@@ -203,6 +203,9 @@ impl Stream {
         if self.is_gone() || self.state().decode.continued {
             return;
         }
+        if self.state().aborted {
+            return self.worker.fault("a request that was answered is passed on");
+        }
         self.passes_request();
         // As Envoy: only now, whatever has come of it.
         self.change().decode.continued = true;
@@ -247,12 +250,11 @@ impl Stream {
         if self.is_gone() {
             return;
         }
-        self.change().own_reply = true;
-        let begun = self.state().encode.begun;
-        self.on_local_reply(status, details, begun);
-        if begun {
-            return self.ends_because(&String::from_utf8_lossy(details));
+        if self.state().encode.begun {
+            return self.worker.fault("a request that was answered is answered again");
         }
+        self.change().own_reply = true;
+        self.on_local_reply(status, details, false);
         self.change().aborted = true;
         self.change().details = details.into();
         let mut response = headers(&[(":status", &status.to_string())]);
@@ -262,6 +264,14 @@ impl Stream {
         if !empty {
             self.body_of_response(&[body], true);
         }
+    }
+
+    /// An answer of the filter's that takes the way of any other.
+    pub(super) fn head_for_the_filter(&self, response: Headers, end: bool) {
+        if self.state().encode.begun {
+            return self.worker.fault("a request that was answered is answered again");
+        }
+        self.head_of_response(response, end);
     }
 
     pub(super) fn head_of_response(&self, response: Headers, end: bool) {

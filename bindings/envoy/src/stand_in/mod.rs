@@ -18,6 +18,7 @@ mod bodies;
 mod configurations;
 mod endings;
 mod itself;
+mod memory;
 mod panics;
 mod random;
 mod routes;

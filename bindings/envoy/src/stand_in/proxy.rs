@@ -12,7 +12,7 @@ use super::stream::Stream;
 use crate::abi::{Buffer, level};
 
 /// How long a test waits for the module's threads, also under Valgrind.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A configuration of the filter: Envoy's side of it.
 pub(super) struct Config {
