@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::{self, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -68,9 +69,10 @@ impl Place {
     ) -> Result<Arc<Place>, String> {
         check(settings, limits)?;
         let mut places = places().lock();
-        let key = key(filter_name, settings);
+        let settings = in_one_spelling(settings);
+        let key = key(filter_name, &settings);
         if let Some(place) = places.get(&key) {
-            if place.settings == *settings && place.limits == limits {
+            if place.settings == settings && place.limits == limits {
                 return Ok(Arc::clone(place));
             }
             return Err(format!(
@@ -79,7 +81,7 @@ impl Place {
         }
         threads::start()?;
         let place = Arc::new(Place {
-            settings: settings.clone(),
+            settings,
             limits,
             opened: OnceLock::new(),
             names: RwLock::default(),
@@ -149,6 +151,24 @@ impl Place {
 fn places() -> &'static Mutex<HashMap<String, Arc<Place>>> {
     static PLACES: OnceLock<Mutex<HashMap<String, Arc<Place>>>> = OnceLock::new();
     PLACES.get_or_init(Mutex::default)
+}
+
+/// The same settings, with a directory as it is called after links, without `.` and a `/` at its end: it can be opened once by a process.
+fn in_one_spelling(settings: &StoreSettings) -> StoreSettings {
+    let mut settings = settings.clone();
+    if let StoreSettings::Lmdb(lmdb) = &mut settings {
+        let given = PathBuf::from(&lmdb.directory);
+        let absolute: PathBuf = path::absolute(&given).unwrap_or(given).components().collect();
+        // What is not there yet will be made, and is no link.
+        let real = absolute.ancestors().find_map(|there| {
+            let rest = absolute.strip_prefix(there).ok()?;
+            Some(fs::canonicalize(there).ok()?.join(rest).components().collect::<PathBuf>())
+        });
+        if let Some(Ok(directory)) = real.map(|real| real.into_os_string().into_string()) {
+            lmdb.directory = directory;
+        }
+    }
+    settings
 }
 
 /// What tells one place from another; without a password.
@@ -271,5 +291,33 @@ async fn expire(backend: &Backend) -> Result<(), StoreError> {
     match asked? {
         Outcome::Refused(_) => Err(StoreError::WrongOutcome),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_one_place_however_it_is_spelled() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let spelled = |directory: PathBuf| {
+            let directory = directory.to_str().unwrap().to_owned();
+            let settings = LmdbSettings { directory, sync: Sync::Never, map_bytes: None };
+            key("", &in_one_spelling(&StoreSettings::Lmdb(settings)))
+        };
+        let wanted = format!("lmdb {}/a/db", root.display());
+        std::os::unix::fs::symlink(&root, root.join("link")).unwrap();
+        let spellings = ["a/db", "a/db/", "a/./db", "a//db", "link/a/db"];
+        for made in ["", "a", "a/db"] {
+            fs::create_dir_all(root.join(made)).unwrap();
+            for spelling in spellings {
+                assert_eq!(spelled(root.join(spelling)), wanted, "{spelling}, {made} is there");
+            }
+        }
+        // In the way is a file, which may be gone later.
+        fs::write(root.join("file"), "").unwrap();
+        assert_eq!(spelled(root.join("file/db")), format!("lmdb {}/file/db", root.display()));
     }
 }
