@@ -35,9 +35,13 @@ pub(crate) enum Backend {
 
 /// A place where state is kept, open or to be opened.
 pub(crate) struct Place {
+    /// Of the filter that named it first.
+    filter_name: String,
     settings: StoreSettings,
     limits: LimitsSettings,
     opened: OnceLock<Backend>,
+    /// Held while it is opened; whether that is not to be tried any more.
+    given_up: Mutex<bool>,
     names: RwLock<HashMap<u32, AccountId>>,
 }
 
@@ -75,15 +79,21 @@ impl Place {
             if place.settings == settings && place.limits == limits {
                 return Ok(Arc::clone(place));
             }
-            return Err(format!(
-                "the store {key} is in use with other settings; they hold until Envoy is started anew"
-            ));
+            // Another filter may count on the settings that it gave.
+            let corrected = place.filter_name == filter_name && place.give_up();
+            if !corrected {
+                return Err(format!(
+                    "the store {key} is in use with other settings; they hold until Envoy is started anew"
+                ));
+            }
         }
         threads::start()?;
         let place = Arc::new(Place {
+            filter_name: filter_name.to_owned(),
             settings,
             limits,
             opened: OnceLock::new(),
+            given_up: Mutex::default(),
             names: RwLock::default(),
         });
         if let Err(error) = place.open() {
@@ -115,7 +125,18 @@ impl Place {
         Some(id)
     }
 
+    /// Tries to open it no more, if it is not open: other settings take its place. Requests of configurations that have it find no store.
+    fn give_up(&self) -> bool {
+        let mut given_up = self.given_up.lock();
+        *given_up = self.opened.get().is_none();
+        *given_up
+    }
+
     fn open(&self) -> Result<(), String> {
+        let given_up = self.given_up.lock();
+        if *given_up {
+            return Err("other settings took its place".to_owned());
+        }
         let backend = match &self.settings {
             StoreSettings::Memory => {
                 let memory = MemoryStore::new(MemoryOptions::default());
@@ -135,7 +156,6 @@ impl Place {
                 Backend::Network(Arc::new(store.map_err(|error| error.to_string())?))
             }
         };
-        // Whoever opened it first, in a second try, has the same.
         let _ = self.opened.set(backend);
         Ok(())
     }
@@ -252,6 +272,9 @@ fn limits() -> Result<Arc<dyn LimitStore>, String> {
 async fn keep(place: Arc<Place>, key: String, expire_interval_ms: u64) {
     while place.backend().is_none() {
         tokio::time::sleep(TRY_AGAIN).await;
+        if *place.given_up.lock() {
+            return;
+        }
         let opening = Arc::clone(&place);
         let opened = tokio::task::spawn_blocking(move || opening.open()).await;
         if matches!(opened, Ok(Ok(()))) {
