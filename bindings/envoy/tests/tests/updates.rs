@@ -224,7 +224,7 @@ fn a_policy_file_is_replaced_under_load_and_a_broken_one_is_not_taken() {
         let mut gateway = Gateway::with(options, upstream);
         let seen = under_load(&mut gateway, |gateway| {
             gateway.envoy.replace_policy(&with_quota(1_000_002).to_string());
-            until_limit(&gateway, "1000002");
+            until_limit(gateway, "1000002");
             gateway
                 .envoy
                 .rewrite("policy.json", "{\n \"limits\": {\n  \"x\": {\"per\": \"tokn\"}}}");
