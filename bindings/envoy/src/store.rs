@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::{self, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -34,9 +35,13 @@ pub(crate) enum Backend {
 
 /// A place where state is kept, open or to be opened.
 pub(crate) struct Place {
+    /// Of the filter that named it first.
+    filter_name: String,
     settings: StoreSettings,
     limits: LimitsSettings,
     opened: OnceLock<Backend>,
+    /// Held while it is opened; whether that is not to be tried any more.
+    given_up: Mutex<bool>,
     names: RwLock<HashMap<u32, AccountId>>,
 }
 
@@ -68,20 +73,27 @@ impl Place {
     ) -> Result<Arc<Place>, String> {
         check(settings, limits)?;
         let mut places = places().lock();
-        let key = key(filter_name, settings);
+        let settings = in_one_spelling(settings);
+        let key = key(filter_name, &settings);
         if let Some(place) = places.get(&key) {
-            if place.settings == *settings && place.limits == limits {
+            if place.settings == settings && place.limits == limits {
                 return Ok(Arc::clone(place));
             }
-            return Err(format!(
-                "the store {key} is in use with other settings; they hold until Envoy is started anew"
-            ));
+            // Another filter may count on the settings that it gave.
+            let corrected = place.filter_name == filter_name && place.give_up();
+            if !corrected {
+                return Err(format!(
+                    "the store {key} is in use with other settings; they hold until Envoy is started anew"
+                ));
+            }
         }
         threads::start()?;
         let place = Arc::new(Place {
-            settings: settings.clone(),
+            filter_name: filter_name.to_owned(),
+            settings,
             limits,
             opened: OnceLock::new(),
+            given_up: Mutex::default(),
             names: RwLock::default(),
         });
         if let Err(error) = place.open() {
@@ -113,7 +125,18 @@ impl Place {
         Some(id)
     }
 
+    /// Tries to open it no more, if it is not open: other settings take its place. Requests of configurations that have it find no store.
+    fn give_up(&self) -> bool {
+        let mut given_up = self.given_up.lock();
+        *given_up = self.opened.get().is_none();
+        *given_up
+    }
+
     fn open(&self) -> Result<(), String> {
+        let given_up = self.given_up.lock();
+        if *given_up {
+            return Err("other settings took its place".to_owned());
+        }
         let backend = match &self.settings {
             StoreSettings::Memory => {
                 let memory = MemoryStore::new(MemoryOptions::default());
@@ -133,7 +156,6 @@ impl Place {
                 Backend::Network(Arc::new(store.map_err(|error| error.to_string())?))
             }
         };
-        // Whoever opened it first, in a second try, has the same.
         let _ = self.opened.set(backend);
         Ok(())
     }
@@ -149,6 +171,24 @@ impl Place {
 fn places() -> &'static Mutex<HashMap<String, Arc<Place>>> {
     static PLACES: OnceLock<Mutex<HashMap<String, Arc<Place>>>> = OnceLock::new();
     PLACES.get_or_init(Mutex::default)
+}
+
+/// The same settings, with a directory as it is called after links, without `.` and a `/` at its end: it can be opened once by a process.
+fn in_one_spelling(settings: &StoreSettings) -> StoreSettings {
+    let mut settings = settings.clone();
+    if let StoreSettings::Lmdb(lmdb) = &mut settings {
+        let given = PathBuf::from(&lmdb.directory);
+        let absolute: PathBuf = path::absolute(&given).unwrap_or(given).components().collect();
+        // What is not there yet will be made, and is no link.
+        let real = absolute.ancestors().find_map(|there| {
+            let rest = absolute.strip_prefix(there).ok()?;
+            Some(fs::canonicalize(there).ok()?.join(rest).components().collect::<PathBuf>())
+        });
+        if let Some(Ok(directory)) = real.map(|real| real.into_os_string().into_string()) {
+            lmdb.directory = directory;
+        }
+    }
+    settings
 }
 
 /// What tells one place from another; without a password.
@@ -232,6 +272,9 @@ fn limits() -> Result<Arc<dyn LimitStore>, String> {
 async fn keep(place: Arc<Place>, key: String, expire_interval_ms: u64) {
     while place.backend().is_none() {
         tokio::time::sleep(TRY_AGAIN).await;
+        if *place.given_up.lock() {
+            return;
+        }
         let opening = Arc::clone(&place);
         let opened = tokio::task::spawn_blocking(move || opening.open()).await;
         if matches!(opened, Ok(Ok(()))) {
@@ -271,5 +314,33 @@ async fn expire(backend: &Backend) -> Result<(), StoreError> {
     match asked? {
         Outcome::Refused(_) => Err(StoreError::WrongOutcome),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_one_place_however_it_is_spelled() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let spelled = |directory: PathBuf| {
+            let directory = directory.to_str().unwrap().to_owned();
+            let settings = LmdbSettings { directory, sync: Sync::Never, map_bytes: None };
+            key("", &in_one_spelling(&StoreSettings::Lmdb(settings)))
+        };
+        let wanted = format!("lmdb {}/a/db", root.display());
+        std::os::unix::fs::symlink(&root, root.join("link")).unwrap();
+        let spellings = ["a/db", "a/db/", "a/./db", "a//db", "link/a/db"];
+        for made in ["", "a", "a/db"] {
+            fs::create_dir_all(root.join(made)).unwrap();
+            for spelling in spellings {
+                assert_eq!(spelled(root.join(spelling)), wanted, "{spelling}, {made} is there");
+            }
+        }
+        // In the way is a file, which may be gone later.
+        fs::write(root.join("file"), "").unwrap();
+        assert_eq!(spelled(root.join("file/db")), format!("lmdb {}/file/db", root.display()));
     }
 }

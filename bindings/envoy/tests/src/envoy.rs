@@ -182,7 +182,8 @@ impl Envoy {
         fs::rename(new, place).unwrap();
     }
 
-    /// Replaces what listens by the same with another filter; gives whether Envoy took it. It does not, and says why in its log, if the filter's configuration is wrong.
+    /// Replaces what listens by the same with another filter; gives whether Envoy took it. It does not, and says why in its log, if the
+    /// configuration is wrong.
     #[must_use]
     pub fn update(&mut self, filter: Value) -> bool {
         let others = self.options.others.clone();

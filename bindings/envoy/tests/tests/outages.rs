@@ -15,7 +15,7 @@ use tollgate_gateway_tests::{
 const DONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone";
 
 /// What a worker may take for a request that does not need the store, on a machine that has other work.
-const AT_ONCE: Duration = Duration::from_millis(250);
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 fn upstream() -> Upstream {
     Upstream::answering(DONE)

@@ -155,7 +155,7 @@ fn money_is_conserved_under_load_at_both() {
     let posted = Arc::new(AtomicU64::new(0));
     let sum = Arc::clone(&posted);
     let upstream = Upstream::start(move |_, mut stream| {
-        let charge = if next.fetch_add(1, Ordering::Relaxed) % 3 == 0 { 2 } else { 5 };
+        let charge = if next.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) { 2 } else { 5 };
         sum.fetch_add(charge, Ordering::SeqCst);
         let _ =
             write!(stream, "HTTP/1.1 200 OK\r\nX-Charge: {charge}\r\nContent-Length: 2\r\n\r\nok");
