@@ -100,10 +100,17 @@ impl Stream<'_> {
         found.then(|| unsafe { text(value) })
     }
 
-    /// Whether the request was begun on a connection to an upstream, however it ended there.
-    pub(crate) fn reached_an_upstream(&self) -> bool {
-        // SAFETY: of a stream in an event.
-        unsafe { abi::get_connections_attempted(self.filter) > 0 }
+    /// Whether the request may have been begun on a connection to an upstream, however it ended there.
+    ///
+    /// Of a request that is tried again, Envoy forgets the connections of the tries before, and tells only how often it was tried.
+    pub(crate) fn may_have_reached_an_upstream(&self) -> bool {
+        let mut tries = 0;
+        // SAFETY: of a stream in an event; the pointer is valid for the length of the call.
+        unsafe {
+            let attribute = Attribute::UpstreamRequestAttemptCount;
+            let told = abi::get_attribute_int(self.filter, attribute, &mut tries);
+            (told && tries > 1) || abi::get_connections_attempted(self.filter) > 0
+        }
     }
 
     /// Dynamic metadata that another filter has set, if it is a text.
