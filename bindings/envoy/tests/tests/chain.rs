@@ -147,6 +147,19 @@ fn a_refused_connection_is_not_the_end_of_what_was_sent_before() {
 }
 
 #[test]
+fn tries_of_which_none_reached_an_upstream_are_held_too() {
+    for writes in Writes::BOTH {
+        // Envoy does not tell this from the above: what costs a lease here would be done twice there.
+        let mut options = options(writes, free_port());
+        retrying(&mut options, "");
+        let gateway = Gateway::with(options, Upstream::answering(OK));
+        assert_eq!(pay(&gateway, "k", "1", &[]).status, 503, "{writes:?}");
+        gateway.accounts.expect(5, 0);
+        assert_eq!(pay(&gateway, "k", "2", &[]).code(), "idempotency_in_flight");
+    }
+}
+
+#[test]
 fn where_nothing_is_sent_the_key_is_free() {
     for writes in Writes::BOTH {
         let upstream = Upstream::start(|_, mut stream| {
