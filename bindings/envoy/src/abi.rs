@@ -68,6 +68,7 @@ pub(crate) enum ReceivedBody {
 pub(crate) enum Attribute {
     ResponseCodeDetails = 16,
     SourceAddress = 24,
+    UpstreamRequestAttemptCount = 53,
 }
 
 /// `envoy_dynamic_module_type_metadata_source_Dynamic`.
@@ -146,11 +147,14 @@ callbacks! {
     fn get_attribute_string = "http_filter_get_attribute_string"(
         filter: FilterPtr, attribute: Attribute, value: *mut Buffer,
     ) -> bool;
+    fn get_attribute_int = "http_filter_get_attribute_int"(
+        filter: FilterPtr, attribute: Attribute, value: *mut u64,
+    ) -> bool;
     /// Address and port as text, or the path of a Unix socket.
     fn get_direct_remote_address = "http_get_downstream_direct_remote_address"(
         filter: FilterPtr, address: *mut Buffer,
     ) -> bool;
-    /// On how many upstream connections the request has been begun.
+    /// On how many upstream connections the request has been begun since it was last tried.
     fn get_connections_attempted = "http_get_upstream_connection_ids_attempted_size"(filter: FilterPtr) -> usize;
     fn get_route_config = "get_most_specific_route_config"(filter: FilterPtr) -> *const c_void;
 

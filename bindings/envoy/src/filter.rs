@@ -333,7 +333,7 @@ impl Filter {
             self.add_headers(stream);
             return Flow::Continue;
         };
-        if self.envoy_answers && stream.reached_an_upstream() {
+        if self.envoy_answers && stream.may_have_reached_an_upstream() {
             self.add_headers(stream);
             return self.settle(stream, open, Finish::Unknown);
         }
@@ -425,7 +425,9 @@ impl Filter {
     /// The stream is over, with all that came of it or without.
     pub(crate) fn complete(&mut self, stream: &mut Stream<'_>) {
         let (open, finish) = match core::mem::replace(&mut self.stage, Stage::Passing) {
-            Stage::Forwarded(Some(open)) if stream.reached_an_upstream() => (open, Finish::Unknown),
+            Stage::Forwarded(Some(open)) if stream.may_have_reached_an_upstream() => {
+                (open, Finish::Unknown)
+            }
             Stage::Forwarded(Some(open)) => (open, Finish::Void { response: None }),
             Stage::Responding { open, capture } if client_left(stream) => {
                 (open, capture.without_body().finish())

@@ -100,10 +100,17 @@ impl Stream<'_> {
         found.then(|| unsafe { text(value) })
     }
 
-    /// Whether the request was begun on a connection to an upstream, however it ended there.
-    pub(crate) fn reached_an_upstream(&self) -> bool {
-        // SAFETY: of a stream in an event.
-        unsafe { abi::get_connections_attempted(self.filter) > 0 }
+    /// Whether the request may have been begun on a connection to an upstream, however it ended there.
+    ///
+    /// Of a request that is tried again, Envoy forgets the connections of the tries before, and tells only how often it was tried.
+    pub(crate) fn may_have_reached_an_upstream(&self) -> bool {
+        let mut tries = 0;
+        // SAFETY: of a stream in an event; the pointer is valid for the length of the call.
+        unsafe {
+            let attribute = Attribute::UpstreamRequestAttemptCount;
+            let told = abi::get_attribute_int(self.filter, attribute, &mut tries);
+            (told && tries > 1) || abi::get_connections_attempted(self.filter) > 0
+        }
     }
 
     /// Dynamic metadata that another filter has set, if it is a text.
@@ -157,8 +164,12 @@ impl Stream<'_> {
 
     /// Answers in the upstream's place, as Envoy gives answers of its own. Hooks of the same filter may run before this returns.
     pub(crate) fn send_response(self, answer: &Answer, details: &str) {
+        // Envoy would make it a gRPC answer with the status 0, which is success.
+        let grpc = self.is_grpc().then(|| ("grpc-status", grpc_status(answer.status)));
+        let grpc = grpc.iter().map(|(name, status)| (name.as_bytes(), status.as_bytes()));
         let headers = answer.headers.iter();
-        let pairs = pairs(headers.map(|(name, value)| (name.as_bytes(), value.as_slice())));
+        let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_slice()));
+        let pairs = pairs(headers.chain(grpc));
         let (body, details) = (Buffer::of(&answer.body), Buffer::of(details.as_bytes()));
         let status = answer.status.into();
         // SAFETY: the texts are valid for the length of the call; Envoy copies them. No borrow of the filter is held.
@@ -190,6 +201,12 @@ impl Stream<'_> {
         }
     }
 
+    fn is_grpc(&self) -> bool {
+        let content_type = self.header(HeaderMap::Request, "content-type", 0);
+        let rest = content_type.and_then(|value| value.strip_prefix(b"application/grpc"));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
+    }
+
     /// Passes on the request that was held. Hooks of the same filter may run before this returns.
     pub(crate) fn continue_decoding(self) {
         // SAFETY: of a stream in an event; no borrow of the filter is held.
@@ -205,6 +222,18 @@ impl Stream<'_> {
 
 fn pairs<'t>(texts: impl Iterator<Item = (&'t [u8], &'t [u8])>) -> Vec<Pair> {
     texts.map(|(key, value)| Pair { key: Buffer::of(key), value: Buffer::of(value) }).collect()
+}
+
+/// The gRPC status of an HTTP status, as gRPC maps them (`http-grpc-status-mapping.md` of its documents) and Envoy for answers of its own.
+fn grpc_status(http: u16) -> &'static str {
+    match http {
+        400 => "13",                   // internal
+        401 => "16",                   // unauthenticated
+        403 => "7",                    // permission denied
+        404 => "12",                   // unimplemented
+        429 | 502 | 503 | 504 => "14", // unavailable
+        _ => "2",                      // unknown
+    }
 }
 
 /// Request headers as the engine reads them.

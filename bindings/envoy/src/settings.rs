@@ -190,6 +190,10 @@ impl Settings {
 
     fn read(json: &[u8]) -> Result<Settings, String> {
         let text = if json.trim_ascii().is_empty() { b"{}".as_slice() } else { json };
+        // A list would be read as members in their order.
+        if text.trim_ascii().starts_with(b"[") {
+            return Err("the configuration is a JSON object, not a list".to_owned());
+        }
         let settings = parsed(text).map_err(|error| without_passwords(&error.to_string()))?;
         for (name, source) in
             [("cost", &settings.cost), ("sender", &settings.sender), ("invalid", &settings.invalid)]
@@ -255,6 +259,7 @@ mod tests {
     #[test]
     fn a_filter_names_what_is_missing_or_unknown() {
         assert!(filter_error("").contains("`policy` is missing"));
+        assert!(filter_error(" []").contains("not a list"));
         assert!(filter_error(r#"{"policy": {"preset": "x"}}"#).contains("`store` is missing"));
         let unknown = filter_error("{\n \"polcy\": 1}");
         assert!(unknown.contains("`polcy`") && unknown.contains("line 2"), "{unknown}");

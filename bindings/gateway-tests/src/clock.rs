@@ -1,4 +1,4 @@
-//! A wall clock that a test sets, preloaded into a process.
+//! What is preloaded into a process: a wall clock that a test sets, a disk that it lets wait.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -12,22 +12,30 @@ use crate::build::{run, target};
 #[must_use]
 pub fn clock_shim() -> PathBuf {
     static DONE: OnceLock<PathBuf> = OnceLock::new();
-    DONE.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("clock.c");
-        let out = target().join("gateway-tests");
-        fs::create_dir_all(&out).unwrap();
-        let shim = out.join(format!("clock-{}.so", std::process::id()));
-        run(Command::new("cc")
-            .args(["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o"])
-            .arg(&shim)
-            .arg(source)
-            .arg("-ldl"));
-        // Tests of several processes may come here at once: the last whole one stays.
-        let place = out.join("clock.so");
-        fs::rename(&shim, &place).unwrap();
-        place
-    })
-    .clone()
+    DONE.get_or_init(|| shim("clock")).clone()
+}
+
+/// A library to preload that lets a process wait for its disk as long as there is a file `disk-waits` in its working directory; built once.
+#[must_use]
+pub fn disk_shim() -> PathBuf {
+    static DONE: OnceLock<PathBuf> = OnceLock::new();
+    DONE.get_or_init(|| shim("disk")).clone()
+}
+
+fn shim(name: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{name}.c"));
+    let out = target().join("gateway-tests");
+    fs::create_dir_all(&out).unwrap();
+    let shim = out.join(format!("{name}-{}.so", std::process::id()));
+    run(Command::new("cc")
+        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-o"])
+        .arg(&shim)
+        .arg(source)
+        .arg("-ldl"));
+    // Tests of several processes may come here at once: the last whole one stays.
+    let place = out.join(format!("{name}.so"));
+    fs::rename(&shim, &place).unwrap();
+    place
 }
 
 /// What a process preloads, and the file that its clock reads.

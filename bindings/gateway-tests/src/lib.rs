@@ -24,7 +24,7 @@ mod upstream;
 pub use accounts::{Accounts, Money, POLICY, TOKEN};
 pub use build::{built, newest, root, run, target};
 pub use client::{Client, Response, begin_to_pay, request, send, send_as_account};
-pub use clock::{Preloaded, clock_shim};
+pub use clock::{Preloaded, clock_shim, disk_shim};
 pub use gateway::{MAX_RESPONSE_BODY, REPLAY_HEADERS, RunningGateway};
 pub use process::{free_port, is_root, signal};
 pub use redis::RedisServer;

@@ -233,7 +233,20 @@ callbacks! {
                 give(value, (!state.details.is_empty()).then_some(&*state.details))
             }
             Attribute::SourceAddress => give(value, state.source.as_deref()),
+            Attribute::UpstreamRequestAttemptCount => give(value, None),
         }
+    }
+
+    "http_filter_get_attribute_int" fn get_attribute_int(
+        filter: FilterPtr, attribute: Attribute, value: *mut u64,
+    ) -> bool {
+        let Some(stream) = Stream::of(filter, "get_attribute_int") else { return false };
+        let told = attribute == Attribute::UpstreamRequestAttemptCount;
+        if told {
+            // SAFETY: the module's, and valid for the length of the call.
+            unsafe { *value = stream.state().tries };
+        }
+        told
     }
 
     "http_get_downstream_direct_remote_address" fn get_direct_remote_address(

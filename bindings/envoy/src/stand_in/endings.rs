@@ -119,6 +119,22 @@ fn an_upstream_that_does_not_answer_leaves_it_unknown() {
 }
 
 #[test]
+fn what_was_sent_once_is_unknown_wherever_it_is_tried_again() {
+    let again = |proxy: &Proxy, stream: &Stream| {
+        stream.is_tried_again();
+        stream.times_out();
+        answered(proxy, stream);
+        assert_eq!(stream.received(), 504);
+    };
+    each("tried again", again, 5, 0, 409);
+    let left = |_: &Proxy, stream: &Stream| {
+        stream.is_tried_again();
+        stream.leaves();
+    };
+    each("left while it is tried again", left, 5, 0, 409);
+}
+
+#[test]
 fn a_filter_that_is_destroyed_without_a_word_leaves_it_unknown() {
     each("destroyed before an answer", |_, stream| stream.is_destroyed(), 5, 0, 409);
     let amid = |_: &Proxy, stream: &Stream| {

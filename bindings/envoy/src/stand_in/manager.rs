@@ -114,6 +114,14 @@ impl Stream {
         }
     }
 
+    /// The upstream that had the request is lost, and another connection is waited for.
+    pub(super) fn is_tried_again(&self) {
+        let mut state = self.change();
+        state.upstream = Upstream::Connecting;
+        state.attempted = 0;
+        state.tries += 1;
+    }
+
     /// Whether a response may begin.
     pub(super) fn may_answer(&self) -> bool {
         !self.is_gone()
@@ -189,6 +197,7 @@ impl Stream {
             !core::mem::replace(&mut state.decode.passed, true)
         };
         if first {
+            self.change().tries = 1;
             let upstream = self.state().upstream.clone();
             match upstream {
                 Upstream::Reached => self.change().attempted = 1,
@@ -369,18 +378,23 @@ impl State {
         status.map_or(0, |(_, value)| String::from_utf8_lossy(value).parse().unwrap())
     }
 
+    /// An upstream has the request, or one that was tried before may have had it.
+    fn may_be_done(&self) -> bool {
+        self.attempted > 0 || self.tries > 1
+    }
+
     /// What a request came to that the filter let pass, by what happened here, whatever the module made of it.
     fn note_end(&mut self, why: &str) {
         let by_envoy = self.aborted && self.decode.passed;
         self.end = match (self.decode.passed, self.encode.begun) {
             (false, _) => End::Never,
             // An answer of Envoy's own in an upstream's place.
-            (true, true) if by_envoy && self.attempted > 0 => End::Unknown,
+            (true, true) if by_envoy && self.may_be_done() => End::Unknown,
             (true, true) if by_envoy && self.status() >= 400 => End::NotDone,
             (true, true) if self.encode.ended => End::Whole(self.status()),
             (true, true) if why == details::CLIENT_LEFT => End::ClientLeft(self.status()),
             (true, true) => End::Unknown,
-            (true, false) if self.attempted > 0 || why == "destroyed" => End::Unknown,
+            (true, false) if self.may_be_done() || why == "destroyed" => End::Unknown,
             (true, false) => End::NotDone,
         };
     }

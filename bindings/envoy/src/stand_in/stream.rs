@@ -71,8 +71,10 @@ pub(super) struct State {
     pub(super) peer: Option<Box<[u8]>>,
     pub(super) source: Option<Box<[u8]>>,
     pub(super) buffer_limit: u64,
-    /// Connections to upstreams on which the request was begun.
+    /// Connections to upstreams on which the request was begun, since it was last tried.
     pub(super) attempted: usize,
+    /// How often it was tried.
+    pub(super) tries: u64,
     pub(super) upstream: Upstream,
     pub(super) decode: Way,
     pub(super) encode: Way,
@@ -138,6 +140,7 @@ impl Stream {
                 source: Some((*b"198.51.100.7:0").into()),
                 buffer_limit: 1 << 16,
                 attempted: 0,
+                tries: 0,
                 upstream: Upstream::Reached,
                 decode: Way::default(),
                 encode: Way::default(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use tollgate_gateway_tests::{Preloaded, Response, send};
+use tollgate_gateway_tests::{Preloaded, Response, disk_shim, send};
 
 use crate::process::Process;
 
@@ -57,6 +57,10 @@ pub struct Options {
     pub clock_ms: Option<u64>,
     /// Files to write into the directory first.
     pub files: Vec<(String, String)>,
+    /// What replaces what in Envoy's configuration, before anything is filled in.
+    pub edits: Vec<(String, String)>,
+    /// Whether [`Envoy::disk_waits`] can be called.
+    pub disk_may_wait: bool,
 }
 
 impl Options {
@@ -73,7 +77,21 @@ impl Options {
             concurrency: 2,
             clock_ms: None,
             files: Vec::new(),
+            edits: Vec::new(),
+            disk_may_wait: false,
         }
+    }
+
+    /// Replaces a text of Envoy's configuration, which must be in it.
+    pub fn edit(&mut self, text: &str, by: &str) {
+        assert!(CONFIG.contains(text) || LISTENERS.contains(text), "not there: {text}");
+        self.edits.push((text.to_owned(), by.to_owned()));
+    }
+
+    /// Puts a filter, in YAML's flow style, before one that is there: `tollgate` or `router`.
+    pub fn filter_before(&mut self, name: &str, filter: &str) {
+        let place = format!("        - name: {name}\n");
+        self.edit(&place, &format!("        - {filter}\n{place}"));
     }
 }
 
@@ -175,6 +193,13 @@ impl Envoy {
         preloaded(self.directory.path(), &self.options).set_clock_ms(now_ms);
     }
 
+    /// From now on whatever is synced waits, or goes on.
+    pub fn disk_waits(&self, waits: bool) {
+        assert!(self.options.disk_may_wait);
+        let file = self.directory.path().join("disk-waits");
+        if waits { fs::write(file, "").unwrap() } else { fs::remove_file(file).unwrap() }
+    }
+
     /// Replaces a file of [`Options::files`] at once.
     pub fn rewrite(&self, name: &str, content: &str) {
         let (new, place) = (self.directory.path().join("new"), self.directory.path().join(name));
@@ -255,8 +280,13 @@ impl Envoy {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
+        let log = self.log();
         if std::thread::panicking() {
-            eprintln!("envoy said:\n{}", self.log());
+            eprintln!("envoy said:\n{log}");
+            return;
+        }
+        for bad in ["panic", "Caught ", "assert failure"] {
+            assert!(!log.contains(bad), "{bad}:\n{log}");
         }
     }
 }
@@ -276,11 +306,19 @@ fn loads(log: &str) -> usize {
 }
 
 fn preloaded(directory: &Path, options: &Options) -> Preloaded {
-    Preloaded { libraries: Vec::new(), clock: options.clock_ms.map(|_| directory.join("clock")) }
+    Preloaded {
+        libraries: options.disk_may_wait.then(disk_shim).into_iter().collect(),
+        clock: options.clock_ms.map(|_| directory.join("clock")),
+    }
 }
 
 fn socket(directory: &Path, number: usize) -> PathBuf {
     directory.join(format!("socket-{number}"))
+}
+
+/// With the edits of these options.
+fn edited(text: &str, options: &Options) -> String {
+    options.edits.iter().fold(text.to_owned(), |edited, (text, by)| edited.replace(text, by))
 }
 
 fn filled_in(config: &str, directory: &Path, number: usize, options: &Options) -> String {
@@ -288,8 +326,8 @@ fn filled_in(config: &str, directory: &Path, number: usize, options: &Options) -
     config
         .replace("FILTER", &options.filter.to_string())
         .replace("ROUTES", &options.routes)
-        .replace("ACCESS", &options.access)
         .replace("UPSTREAM", &options.upstream.to_string())
+        .replace("ACCESS", &options.access) // may name what Envoy knows of an UPSTREAM
         .replace("SOCKET", &socket(directory, number).display().to_string())
         .replace("DIR", &directory.display().to_string())
 }
@@ -297,7 +335,7 @@ fn filled_in(config: &str, directory: &Path, number: usize, options: &Options) -
 /// What listens, as a file of its own.
 fn listeners(directory: &Path, number: usize, options: &Options) -> String {
     let typed = "\n- \"@type\": type.googleapis.com/envoy.config.listener.v3.Listener\n  name: ";
-    let mut listeners = filled_in(LISTENERS, directory, number, options);
+    let mut listeners = filled_in(&edited(LISTENERS, options), directory, number, options);
     for other in &options.others {
         let own = Options { filter: other.filter.clone(), ..options.clone() };
         listeners += &filled_in(&like_port(other), directory, number, &own);
@@ -327,9 +365,11 @@ fn write_config(directory: &Path, number: usize, options: &Options) -> PathBuf {
         ("[]".to_owned(), dynamic)
     } else {
         // A list stands at the column of its name, or further in.
-        (format!("\n{LISTENERS}").replace('\n', "\n  "), String::new())
+        let listeners = edited(LISTENERS, options);
+        (format!("\n{listeners}").replace('\n', "\n  "), String::new())
     };
-    let config = filled_in(&CONFIG.replace("LISTENERS", &here), directory, number, options);
+    let config = edited(CONFIG, options).replace("LISTENERS", &here);
+    let config = filled_in(&config, directory, number, options);
     let file = directory.join(format!("envoy-{number}.yaml"));
     fs::write(&file, config + &elsewhere).unwrap();
     file

@@ -1,5 +1,7 @@
 //! Envoy with the module before an upstream, with one account.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tollgate_gateway_tests::{
     Accounts, Client, POLICY, Response, Upstream, begin_to_pay, send_as_account,
@@ -78,6 +80,20 @@ impl Gateway {
                 });
         options.files.push(("policy.json".to_owned(), POLICY.to_owned()));
         options
+    }
+
+    /// The line of the access log of the request with this `X-Id`, behind that.
+    #[must_use]
+    pub fn logged(&self, id: &str) -> String {
+        let (begin, end) = (format!("{id}|"), Instant::now() + Duration::from_secs(5));
+        loop {
+            let log = self.envoy.access_log();
+            if let Some(line) = log.lines().find_map(|line| line.strip_prefix(&begin)) {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < end, "not in the access log: {id}\n{log}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// A request of the account's.
