@@ -119,6 +119,9 @@ callbacks! {
     fn get_header = "http_get_header"(
         filter: FilterPtr, map: HeaderMap, name: Buffer, value: *mut Buffer, nth: usize, count: *mut usize,
     ) -> bool;
+    fn get_headers_size = "http_get_headers_size"(filter: FilterPtr, map: HeaderMap) -> usize;
+    fn get_headers = "http_get_headers"(filter: FilterPtr, map: HeaderMap, headers: *mut Pair) -> bool;
+    fn add_header = "http_add_header"(filter: FilterPtr, map: HeaderMap, name: Buffer, value: Buffer) -> bool;
     /// A null value removes the header.
     fn set_header = "http_set_header"(filter: FilterPtr, map: HeaderMap, name: Buffer, value: Buffer) -> bool;
 

@@ -416,9 +416,10 @@ impl Filter {
 
     fn add_headers(&self, stream: &mut Stream<'_>) {
         if let (Some(engine), Some(decision)) = (&self.engine, &self.decision) {
-            engine.for_each_header(decision, |name, value| {
-                stream.set_header(HeaderMap::Response, name, Some(value));
-            });
+            let mut headers = Vec::with_capacity(4);
+            engine
+                .for_each_header(decision, |name, value| headers.push((name.into(), value.into())));
+            stream.put_headers(HeaderMap::Response, &headers);
         }
     }
 

@@ -48,6 +48,37 @@ impl Stream<'_> {
         unsafe { abi::set_header(self.filter, map, Buffer::of(name.as_bytes()), value) };
     }
 
+    /// Puts headers in place of those of their names.
+    ///
+    /// Most are not there. Looking for one by its name makes Envoy build an index of all of them, which costs more than what is left of a decision, so
+    /// the names are gone through here, and what is new is added.
+    pub(crate) fn put_headers(&mut self, map: HeaderMap, headers: &[(Box<str>, Box<[u8]>)]) {
+        let ours = |name: &[u8]| {
+            headers.iter().any(|(ours, _)| name.eq_ignore_ascii_case(ours.as_bytes()))
+        };
+        let replaces = self.names(map).any(ours);
+        for (name, value) in headers {
+            if replaces {
+                self.set_header(map, name, Some(value));
+                continue;
+            }
+            let (name, value) = (Buffer::of(name.as_bytes()), Buffer::of(value));
+            // SAFETY: the texts are valid for the length of the call; Envoy copies them.
+            unsafe { abi::add_header(self.filter, map, name, value) };
+        }
+    }
+
+    fn names(&self, map: HeaderMap) -> impl Iterator<Item = &[u8]> {
+        // SAFETY: of a stream in an event.
+        let count = unsafe { abi::get_headers_size(self.filter, map) };
+        let mut pairs = vec![Pair { key: Buffer::NONE, value: Buffer::NONE }; count];
+        // SAFETY: there is room for as many headers as Envoy said.
+        let told = unsafe { abi::get_headers(self.filter, map, pairs.as_mut_ptr()) };
+        // SAFETY: Envoy has filled them in, and nothing is changed while `self` is borrowed.
+        let name = |pair: Pair| unsafe { text(pair.key) };
+        pairs.into_iter().take(if told { count } else { 0 }).map(name)
+    }
+
     /// Hands over the pieces of body that came with this event.
     pub(crate) fn for_each_chunk(&self, body: ReceivedBody, mut each: impl FnMut(&[u8])) {
         // SAFETY: of a stream in an event.

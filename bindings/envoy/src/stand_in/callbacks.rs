@@ -130,6 +130,28 @@ callbacks! {
         give(value, found.get(nth).copied())
     }
 
+    "http_get_headers_size" fn get_headers_size(filter: FilterPtr, of: HeaderMap) -> usize {
+        let Some(stream) = Stream::of(filter, "get_headers_size") else { return 0 };
+        map(&mut stream.change(), of).len()
+    }
+
+    "http_get_headers" fn get_headers(filter: FilterPtr, of: HeaderMap, pairs: *mut Pair) -> bool {
+        let Some(stream) = Stream::of(filter, "get_headers") else { return false };
+        for (at, (name, value)) in map(&mut stream.change(), of).iter().enumerate() {
+            pairs.add(at).write(Pair { key: Buffer::of(name.as_bytes()), value: Buffer::of(value) });
+        }
+        true
+    }
+
+    "http_add_header" fn add_header(filter: FilterPtr, of: HeaderMap, name_of: Buffer, value: Buffer) -> bool {
+        let Some(stream) = Stream::of(filter, "add_header") else { return false };
+        let added = (lower_case(text(name_of)), text(value).into());
+        let mut state = stream.change();
+        map(&mut state, of).push(added);
+        state.rehouse();
+        true
+    }
+
     "http_set_header" fn set_header(filter: FilterPtr, of: HeaderMap, name_of: Buffer, value: Buffer) -> bool {
         let Some(stream) = Stream::of(filter, "set_header") else { return false };
         let wanted = lower_case(text(name_of));
