@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tollgate::{LiveEngine, NEVER_REPLAYED_HEADERS, REPLAY_HEADERS};
 
+use crate::accounts;
 use crate::host;
 use crate::metadata::Metadata;
 use crate::policy;
@@ -72,6 +73,13 @@ impl FilterConfig {
             true => None,
             false => Some(Place::named(name, store, limits, expire)?),
         };
+        if let Some(path) = &settings.accounts_file {
+            // A file that is wrong changes nothing.
+            accounts::check(&live.load(), path)?;
+            if let Some(store) = place.as_ref().and_then(|place| place.memory()) {
+                accounts::fill(store, &live.load(), path)?;
+            }
+        }
         Ok(FilterConfig {
             own,
             live,

@@ -3,6 +3,7 @@
 
 #[allow(unsafe_code)]
 mod abi;
+mod accounts;
 mod capture;
 mod clock;
 mod config;

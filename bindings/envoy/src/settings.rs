@@ -13,6 +13,7 @@ pub(crate) struct Settings {
     pub(crate) pepper_file: Option<String>,
     pub(crate) policy_reload_interval_ms: Option<u64>,
     pub(crate) store: Option<StoreSettings>,
+    pub(crate) accounts_file: Option<String>,
     pub(crate) limits: Option<LimitsSettings>,
     pub(crate) expire_interval_ms: Option<u64>,
     pub(crate) peer: Option<Peer>,
@@ -160,6 +161,9 @@ impl Settings {
         if settings.store.is_none() {
             return Err("`store` is missing: give `lmdb`, `redis` or \"memory\"".to_owned());
         }
+        if settings.accounts_file.is_some() && settings.store != Some(StoreSettings::Memory) {
+            return Err("`accounts_file` goes with a store in memory; others are kept with the command line tool".to_owned());
+        }
         Ok(settings)
     }
 
@@ -171,6 +175,7 @@ impl Settings {
         let settings = Settings::read(json)?;
         let of_filters = [
             ("store", settings.store.is_some()),
+            ("accounts_file", settings.accounts_file.is_some()),
             ("limits", settings.limits.is_some()),
             ("expire_interval_ms", settings.expire_interval_ms.is_some()),
             ("peer", settings.peer.is_some()),

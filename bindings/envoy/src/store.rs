@@ -104,6 +104,14 @@ impl Place {
         Ok(place)
     }
 
+    /// The store, if it is in memory.
+    pub(crate) fn memory(&self) -> Option<Arc<dyn Store>> {
+        match (&self.settings, self.backend()?) {
+            (StoreSettings::Memory, Backend::Here(store)) => Some(Arc::clone(store)),
+            _ => None,
+        }
+    }
+
     /// The name of an account, which a store tells without waiting.
     pub(crate) fn account_id(&self, account: &AccountRef) -> Option<AccountId> {
         let slot = match account {
