@@ -415,12 +415,17 @@ impl Filter {
     }
 
     fn add_headers(&self, stream: &mut Stream<'_>) {
-        if let (Some(engine), Some(decision)) = (&self.engine, &self.decision) {
-            let mut headers = Vec::with_capacity(4);
-            engine
-                .for_each_header(decision, |name, value| headers.push((name.into(), value.into())));
-            stream.put_headers(HeaderMap::Response, &headers);
-        }
+        let (Some(engine), Some(decision)) = (&self.engine, &self.decision) else { return };
+        // Few upstreams have headers of these names, which are replaced then.
+        let replaces = stream.with_names(HeaderMap::Response, |is_there| {
+            let mut replaces = false;
+            engine.for_each_header(decision, |name, _| replaces |= is_there(name));
+            replaces
+        });
+        engine.for_each_header(decision, |name, value| match replaces {
+            true => stream.set_header(HeaderMap::Response, name, Some(value)),
+            false => stream.add_header(HeaderMap::Response, name, value),
+        });
     }
 
     /// The stream is over, with all that came of it or without.

@@ -48,35 +48,38 @@ impl Stream<'_> {
         unsafe { abi::set_header(self.filter, map, Buffer::of(name.as_bytes()), value) };
     }
 
-    /// Puts headers in place of those of their names.
-    ///
-    /// Most are not there. Looking for one by its name makes Envoy build an index of all of them, which costs more than what is left of a decision, so
-    /// the names are gone through here, and what is new is added.
-    pub(crate) fn put_headers(&mut self, map: HeaderMap, headers: &[(Box<str>, Box<[u8]>)]) {
-        let ours = |name: &[u8]| {
-            headers.iter().any(|(ours, _)| name.eq_ignore_ascii_case(ours.as_bytes()))
-        };
-        let replaces = self.names(map).any(ours);
-        for (name, value) in headers {
-            if replaces {
-                self.set_header(map, name, Some(value));
-                continue;
-            }
-            let (name, value) = (Buffer::of(name.as_bytes()), Buffer::of(value));
-            // SAFETY: the texts are valid for the length of the call; Envoy copies them.
-            unsafe { abi::add_header(self.filter, map, name, value) };
-        }
+    /// Adds a header beside what is there.
+    pub(crate) fn add_header(&mut self, map: HeaderMap, name: &str, value: &[u8]) {
+        let (name, value) = (Buffer::of(name.as_bytes()), Buffer::of(value));
+        // SAFETY: the texts are valid for the length of the call; Envoy copies them.
+        unsafe { abi::add_header(self.filter, map, name, value) };
     }
 
-    fn names(&self, map: HeaderMap) -> impl Iterator<Item = &[u8]> {
+    /// Asks which headers there are: `ask` is given what says whether there is one of a name, in any case.
+    ///
+    /// To look for one by its name makes Envoy build an index of all of them, which costs more than the rest of a decision: the names are gone through here.
+    pub(crate) fn with_names<T>(
+        &self,
+        map: HeaderMap,
+        ask: impl FnOnce(&dyn Fn(&str) -> bool) -> T,
+    ) -> T {
+        const NONE: Pair = Pair { key: Buffer::NONE, value: Buffer::NONE };
         // SAFETY: of a stream in an event.
         let count = unsafe { abi::get_headers_size(self.filter, map) };
-        let mut pairs = vec![Pair { key: Buffer::NONE, value: Buffer::NONE }; count];
+        let (mut few, mut many) = ([NONE; 32], Vec::new());
+        let pairs = match few.get_mut(..count) {
+            Some(pairs) => pairs,
+            None => {
+                many.resize(count, NONE);
+                many.as_mut_slice()
+            }
+        };
         // SAFETY: there is room for as many headers as Envoy said.
         let told = unsafe { abi::get_headers(self.filter, map, pairs.as_mut_ptr()) };
+        let pairs: &[Pair] = if told { pairs } else { &[] };
         // SAFETY: Envoy has filled them in, and nothing is changed while `self` is borrowed.
-        let name = |pair: Pair| unsafe { text(pair.key) };
-        pairs.into_iter().take(if told { count } else { 0 }).map(name)
+        let name = |pair: &Pair| unsafe { text(pair.key) };
+        ask(&|wanted| pairs.iter().any(|pair| name(pair).eq_ignore_ascii_case(wanted.as_bytes())))
     }
 
     /// Hands over the pieces of body that came with this event.
