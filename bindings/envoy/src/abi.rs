@@ -66,6 +66,9 @@ pub(crate) enum ReceivedBody {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attribute {
+    /// With its query.
+    RequestPath = 0,
+    RequestMethod = 4,
     ResponseCodeDetails = 16,
     SourceAddress = 24,
     UpstreamRequestAttemptCount = 53,

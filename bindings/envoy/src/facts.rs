@@ -28,11 +28,11 @@ impl<'s> Facts<'s> {
     /// # Errors
     /// A cost that is no number.
     pub(crate) fn of(stream: &'s Stream<'_>, rules: &'s Rules) -> Result<Facts<'s>, String> {
-        let pseudo = |name| stream.header(HeaderMap::Request, name, 0).unwrap_or_default();
+        let (method, target) = stream.request_line();
         Ok(Facts {
             now_ms: now_ms(),
-            method: Cow::Borrowed(pseudo(":method")),
-            target: Cow::Borrowed(pseudo(":path")),
+            method: Cow::Borrowed(method),
+            target: Cow::Borrowed(target),
             peer: match rules.config.peer {
                 Peer::Connection => stream.direct_remote_address(),
                 Peer::Downstream => stream.source_address(),

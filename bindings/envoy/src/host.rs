@@ -116,6 +116,12 @@ impl Stream<'_> {
         found.then(|| unsafe { text(address) }).and_then(ip_address)
     }
 
+    /// Method and target, as they came.
+    pub(crate) fn request_line(&self) -> (&[u8], &[u8]) {
+        let text = |attribute| self.attribute(attribute).unwrap_or_default();
+        (text(Attribute::RequestMethod), text(Attribute::RequestPath))
+    }
+
     /// The address that Envoy takes the client to have.
     pub(crate) fn source_address(&self) -> Option<IpAddr> {
         self.attribute(Attribute::SourceAddress).and_then(ip_address)

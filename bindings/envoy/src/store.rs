@@ -61,7 +61,7 @@ impl Place {
     }
 
     /// The place that these settings name. It is opened, or that is tried until it succeeds; what is due in it is reclaimed every
-    /// `expire_interval_ms`, by the smallest interval that a configuration asked for first.
+    /// `expire_interval_ms` of the configuration that named it first.
     ///
     /// # Errors
     /// Settings that cannot be, or that contradict those of a place that is in use.

@@ -250,7 +250,13 @@ callbacks! {
     ) -> bool {
         let Some(stream) = Stream::of(filter, "get_attribute_string") else { return give(value, None) };
         let state = stream.state();
+        let pseudo = |wanted: &str| {
+            let found = state.request.iter().find(|(name, _)| &**name == wanted);
+            found.map(|(_, value)| &**value)
+        };
         match attribute {
+            Attribute::RequestMethod => give(value, pseudo(":method")),
+            Attribute::RequestPath => give(value, pseudo(":path")),
             Attribute::ResponseCodeDetails => {
                 give(value, (!state.details.is_empty()).then_some(&*state.details))
             }
