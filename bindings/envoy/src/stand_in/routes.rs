@@ -92,7 +92,7 @@ fn what_is_wrong_with_a_route_is_logged() {
         ("{\"polcy\": 1}", "unknown field `polcy`"),
         ("{\"pepper_file\": \"x\"}", "goes with a `policy` of its own"),
         ("{\"policy\": {\"preset\": \"none\"}}", "there is no preset `none`"),
-        ("[", "EOF"),
+        ("{", "EOF"),
         ("{\"replay_headers\": [\"Set-Cookie\"]}", "`set-cookie` belongs to one connection"),
     ] {
         let Err(errors) = Route::new(json) else { panic!("{json} is taken") };
