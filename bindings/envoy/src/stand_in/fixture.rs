@@ -166,9 +166,13 @@ impl Bank {
 
     /// Waits until an account is so.
     pub(super) fn expect(&self, proxy: &Proxy, name: &str, held: u64, posted: u64) {
-        let is = || (self.money(name).held, self.money(name).posted);
-        proxy.within(|| is() == (held, posted));
-        assert_eq!(is(), (held, posted), "held and posted");
+        // Read at once: a settlement between two reads would make up what never was.
+        let is = || {
+            let money = self.money(name);
+            (money.held, money.posted)
+        };
+        let came = proxy.within(|| is() == (held, posted));
+        assert!(came, "held and posted {:?} expected, there is {:?}", (held, posted), is());
     }
 }
 
