@@ -10,10 +10,9 @@ mod upstream;
 use serde_json::Value;
 use tollgate_envoy_tests::{Gateway, Options, Writes};
 
-/// A gateway that takes HTTP/2 too, with these members in the filter's configuration.
+/// A gateway with these members in the filter's configuration.
 fn options(writes: Writes, upstream: u16, filter: &Value) -> Options {
     let mut options = Gateway::options(writes, upstream, filter);
-    options.edit("codec_type: HTTP1", "codec_type: AUTO");
     options.disk_may_wait = true;
     options
 }
