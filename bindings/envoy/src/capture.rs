@@ -78,7 +78,7 @@ impl Capture {
         let (status, amount) = (self.status, self.amount);
         let response = self.kept.map(|kept| Arc::new(kept.response(status)));
         match status {
-            101 | 200..=399 => Finish::Settle { amount, response },
+            200..=399 => Finish::Settle { amount, response },
             _ => Finish::Void { response },
         }
     }
