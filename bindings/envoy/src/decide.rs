@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use tollgate::{
-    AsyncStore, Body, Command, Decision, Engine, Finish, Idempotency, Mode, Request, Store,
+    AsyncStore, Body, Command, Decision, Engine, Evaluation, Finish, Idempotency, Mode, Request,
+    Store,
 };
+use tollgate_redis::AsyncRedisStore;
 
-use crate::facts::KeptFacts;
+use crate::facts::{KeptFacts, KeptHeaders};
 use crate::mailbox::Mailbox;
 use crate::settlement::Open;
 use crate::store::Backend;
@@ -22,25 +24,17 @@ pub(crate) enum Asked {
     Waits,
 }
 
-/// Asks a store that answers at once. `until_body`: the body is not there yet.
-pub(crate) fn here(
+/// Asks a store that answers at once, or where it may be waited for. `until_body`: the body is not there yet.
+pub(crate) fn whole(
     engine: &Engine,
     store: &dyn Store,
     request: &Request<'_>,
     until_body: bool,
 ) -> Asked {
-    if !until_body {
-        return Asked::Decided(engine.decide(store, request));
+    match until_body {
+        false => Asked::Decided(engine.decide(store, request)),
+        true => ask(engine, store, request, until_body, |_| false),
     }
-    let mut evaluation = engine.evaluate(request).look_up_first();
-    while let Some(command) = evaluation.command() {
-        if needs_body(&command) {
-            return Asked::NeedsBody;
-        }
-        let outcome = store.perform(&command, request.now_ms);
-        evaluation.resume(outcome);
-    }
-    Asked::Decided(evaluation.into_decision())
 }
 
 /// Asks a store as far as it only reads, or counts limits in this process's memory.
@@ -50,20 +44,34 @@ pub(crate) fn without_waiting(
     request: &Request<'_>,
     until_body: bool,
 ) -> Asked {
-    let evaluation = engine.evaluate(request);
-    let mut evaluation = if until_body { evaluation.look_up_first() } else { evaluation };
+    let waits = |command: &Command<'_>| matches!(command, Command::Admit(admit) if admit.mode == Mode::Apply);
+    ask(engine, store, request, until_body, waits)
+}
+
+fn ask(
+    engine: &Engine,
+    store: &dyn Store,
+    request: &Request<'_>,
+    until_body: bool,
+    waits: impl Fn(&Command<'_>) -> bool,
+) -> Asked {
+    let mut evaluation = begin(engine, request, until_body);
     while let Some(command) = evaluation.command() {
         if until_body && needs_body(&command) {
             return Asked::NeedsBody;
         }
-        let waits = matches!(&command, Command::Admit(admit) if admit.mode == Mode::Apply);
-        if waits {
+        if waits(&command) {
             return Asked::Waits;
         }
         let outcome = store.perform(&command, request.now_ms);
         evaluation.resume(outcome);
     }
     Asked::Decided(evaluation.into_decision())
+}
+
+fn begin<'a>(engine: &'a Engine, request: &'a Request<'a>, until_body: bool) -> Evaluation<'a> {
+    let evaluation = engine.evaluate(request);
+    if until_body { evaluation.look_up_first() } else { evaluation }
 }
 
 fn needs_body(command: &Command<'_>) -> bool {
@@ -102,28 +110,32 @@ impl Question {
         match self.backend.clone() {
             Backend::Here(store) | Backend::Disk { store, .. } => {
                 threads::spawn_blocking(move || {
-                    let asked = now(self.decide(&*store));
+                    let headers = self.facts.headers();
+                    let until_body = self.body.is_none();
+                    let asked = whole(&self.engine, &*store, &self.request(&headers), until_body);
                     self.reply(asked, &mailbox);
                     drop(work);
                 });
             }
             Backend::Network(store) => threads::spawn(async move {
-                let asked = self.decide(&*store).await;
+                let asked = self.decide(&store).await;
                 self.reply(asked, &mailbox);
                 drop(work);
             }),
         }
     }
 
-    async fn decide<S: AsyncStore + ?Sized>(&self, store: &S) -> Asked {
-        let headers = self.facts.headers();
-        // Of a body that is not there, the digest of no known one: what needs it stops before that.
-        let request = self.facts.request(&headers, Body::Sha256(self.body.unwrap_or_default()));
-        let evaluation = self.engine.evaluate(&request);
-        let mut evaluation =
-            if self.body.is_none() { evaluation.look_up_first() } else { evaluation };
+    /// Of a body that is not there, the digest of no known one: what needs it stops before that.
+    fn request<'a>(&'a self, headers: &'a KeptHeaders<'a>) -> Request<'a> {
+        self.facts.request(headers, Body::Sha256(self.body.unwrap_or_default()))
+    }
+
+    async fn decide(&self, store: &AsyncRedisStore) -> Asked {
+        let (headers, until_body) = (self.facts.headers(), self.body.is_none());
+        let request = self.request(&headers);
+        let mut evaluation = begin(&self.engine, &request, until_body);
         while let Some(command) = evaluation.command() {
-            if self.body.is_none() && needs_body(&command) {
+            if until_body && needs_body(&command) {
                 return Asked::NeedsBody;
             }
             let outcome = store.perform_async(&command, request.now_ms).await;
@@ -139,17 +151,6 @@ impl Question {
         };
         if let Err(Reply { open: Some(open), .. }) = mailbox.deliver(Reply { asked, open }) {
             open.end(Finish::Void { response: None });
-        }
-    }
-}
-
-/// The result of a future over a store that answers at once, which is ready when it is first polled.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    let mut future = core::pin::pin!(future);
-    let mut context = core::task::Context::from_waker(core::task::Waker::noop());
-    loop {
-        if let core::task::Poll::Ready(result) = future.as_mut().poll(&mut context) {
-            return result;
         }
     }
 }

@@ -110,11 +110,9 @@ impl Headers for KeptHeaders<'_> {
 
 fn text<'s>(stream: &'s Stream<'_>, source: &'s Source) -> Option<Cow<'s, str>> {
     let text = match source {
-        Source::Header(name) => String::from_utf8_lossy(stream.header(
-            HeaderMap::Request,
-            &name.to_ascii_lowercase(),
-            0,
-        )?),
+        Source::Header(name) => {
+            String::from_utf8_lossy(stream.header(HeaderMap::Request, name, 0)?)
+        }
         Source::Metadata { namespace, key } => {
             String::from_utf8_lossy(stream.metadata_text(namespace, key)?)
         }

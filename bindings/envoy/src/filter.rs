@@ -157,21 +157,18 @@ impl Filter {
         let until_body = self.body.is_some() && !self.body_is_whole;
         let digest = match &self.body {
             Some(body) if self.body_is_whole => body.clone().finalize().into(),
+            None if self.body_is_whole => decide::EMPTY_BODY,
             // A body that is not looked at, or not yet: the digest of no known one.
             _ => [0; 32],
-        };
-        let body = match self.body_is_whole && self.body.is_none() {
-            true => Body::Bytes(&[]),
-            false => Body::Sha256(digest),
         };
         let facts = match Facts::of(stream, &rules) {
             Ok(facts) => facts,
             Err(why) => return self.misconfigured(&why),
         };
         let headers = RequestHeaders(stream);
-        let request = facts.request(&headers, body);
+        let request = facts.request(&headers, Body::Sha256(digest));
         let asked = match backend {
-            Backend::Here(store) => decide::here(&engine, &**store, &request, until_body),
+            Backend::Here(store) => decide::whole(&engine, &**store, &request, until_body),
             Backend::Disk { store, reads_here: true } => {
                 decide::without_waiting(&engine, &**store, &request, until_body)
             }
@@ -186,10 +183,7 @@ impl Filter {
             Asked::Waits => {
                 let mailbox = Arc::new(Mailbox::new(stream.scheduler()));
                 let facts = facts.keep(stream, &engine);
-                let body = match body {
-                    Body::Bytes(_) => Some(decide::EMPTY_BODY),
-                    Body::Sha256(digest) => (!until_body).then_some(digest),
-                };
+                let body = (!until_body).then_some(digest);
                 let question = Question { engine, backend: backend.clone(), facts, body };
                 question.ask(Arc::clone(&mailbox));
                 self.stage = Stage::Asking(mailbox);

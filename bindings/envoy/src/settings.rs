@@ -199,10 +199,12 @@ impl Settings {
         if text.trim_ascii().starts_with(b"[") {
             return Err("the configuration is a JSON object, not a list".to_owned());
         }
-        let settings = parsed(text).map_err(|error| without_passwords(&error.to_string()))?;
-        for (name, source) in
-            [("cost", &settings.cost), ("sender", &settings.sender), ("invalid", &settings.invalid)]
-        {
+        let mut settings = parsed(text).map_err(|error| without_passwords(&error.to_string()))?;
+        for (name, source) in [
+            ("cost", &mut settings.cost),
+            ("sender", &mut settings.sender),
+            ("invalid", &mut settings.invalid),
+        ] {
             if let Some(source) = source {
                 source.check().map_err(|why| format!("`{name}`: {why}"))?;
             }
@@ -212,9 +214,13 @@ impl Settings {
 }
 
 impl Source {
-    fn check(&self) -> Result<(), String> {
+    /// Checks it, and takes the name of a header as Envoy knows it.
+    fn check(&mut self) -> Result<(), String> {
         match self {
-            Source::Header(name) => header_name(name).map(drop),
+            Source::Header(name) => {
+                *name = header_name(name)?;
+                Ok(())
+            }
             Source::Metadata { .. } => Ok(()),
             Source::Value(serde_json::Value::String(_) | serde_json::Value::Number(_)) => Ok(()),
             Source::Value(_) => Err("`value` is a text or a number".to_owned()),
