@@ -1,8 +1,9 @@
 //! The service behind the gateway: a test says what it does with each request.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -80,6 +81,26 @@ impl Upstream {
     #[must_use]
     pub fn answering(answer: &'static str) -> Upstream {
         Upstream::start(move |_, mut stream| drop(stream.write_all(answer.as_bytes())))
+    }
+
+    /// Tells when a request is there, and sends the next part of its answer whenever it is told.
+    #[must_use]
+    pub fn waiting<P: Into<String>>(
+        answer: impl IntoIterator<Item = P>,
+    ) -> (Upstream, Receiver<()>, Sender<()>) {
+        let answer: Vec<String> = answer.into_iter().map(Into::into).collect();
+        let (arrived, arrival) = channel();
+        let (go, gone) = channel::<()>();
+        let (arrived, gone) = (Mutex::new(arrived), Mutex::new(gone));
+        let upstream = Upstream::start(move |_, mut stream| {
+            let _ = arrived.lock().unwrap().send(());
+            for part in &answer {
+                let _ = gone.lock().unwrap().recv_timeout(Duration::from_secs(20));
+                let _ = stream.write_all(part.as_bytes());
+            }
+            let _ = stream.shutdown(Shutdown::Write);
+        });
+        (upstream, arrival, go)
     }
 
     /// Where it listens, on 127.0.0.1.

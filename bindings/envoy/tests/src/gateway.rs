@@ -119,4 +119,16 @@ impl Gateway {
     pub fn begin_to_pay(&self, key: &str) -> Client {
         begin_to_pay(self.envoy.port(), key)
     }
+
+    /// Waits until requests have ended like this so often; panics if they do not.
+    pub fn ended(&self, how: &str, times: u64) {
+        let name = format!("dynamicmodulescustom.tollgate.{how}");
+        for _ in 0..1000 {
+            if self.envoy.stat(&name) == times {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{how}: {}, not {times}", self.envoy.stat(&name));
+    }
 }

@@ -4,9 +4,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -20,34 +20,6 @@ fn options(writes: Writes, upstream: u16) -> Options {
     let mut options = Gateway::options(writes, upstream, &json!({}));
     options.disk_may_wait = true;
     options
-}
-
-/// An upstream that tells when a request is there, and sends a part of its answer whenever it is told.
-fn waiting(answer: Vec<String>) -> (Upstream, mpsc::Receiver<()>, mpsc::Sender<()>) {
-    let (arrived, arrival) = mpsc::channel();
-    let (go, gone) = mpsc::channel::<()>();
-    let (arrived, gone) = (Mutex::new(arrived), Mutex::new(gone));
-    let upstream = Upstream::start(move |_, mut stream| {
-        let _ = arrived.lock().unwrap().send(());
-        for part in &answer {
-            let _ = gone.lock().unwrap().recv_timeout(Duration::from_secs(20));
-            let _ = stream.write_all(part.as_bytes());
-        }
-        let _ = stream.shutdown(Shutdown::Write);
-    });
-    (upstream, arrival, go)
-}
-
-/// How often requests ended like that, once it is so often or does not become so.
-fn ended(gateway: &Gateway, how: &str, times: u64) {
-    let name = format!("dynamicmodulescustom.tollgate.{how}");
-    for _ in 0..1000 {
-        if gateway.envoy.stat(&name) == times {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("{how}: {}, not {times}", gateway.envoy.stat(&name));
 }
 
 #[test]
@@ -74,7 +46,7 @@ fn before_all_of_the_request_is_there() {
         gateway.accounts.expect(5, 5);
         std::thread::sleep(Duration::from_millis(100));
         client.close();
-        ended(&gateway, "unknown", 1);
+        gateway.ended("unknown", 1);
         gateway.accounts.expect(5, 5);
     }
 }
@@ -102,7 +74,7 @@ fn while_the_module_asks() {
 
 #[test]
 fn while_the_settlement_is_awaited() {
-    let (upstream, arrival, go) = waiting(vec![OK.to_owned()]);
+    let (upstream, arrival, go) = Upstream::waiting([OK]);
     let gateway = Gateway::with(options(Writes::Threads, upstream.port()), upstream);
     let client = gateway.begin_to_pay("k");
     arrival.recv().unwrap();
@@ -122,12 +94,12 @@ fn while_the_settlement_is_awaited() {
 #[test]
 fn before_the_answer() {
     for writes in Writes::BOTH {
-        let (upstream, arrival, go) = waiting(vec![OK.to_owned()]);
+        let (upstream, arrival, go) = Upstream::waiting([OK]);
         let gateway = Gateway::with(options(writes, upstream.port()), upstream);
         let client = gateway.begin_to_pay("k");
         arrival.recv().unwrap();
         client.close();
-        ended(&gateway, "unknown", 1);
+        gateway.ended("unknown", 1);
         go.send(()).unwrap();
         gateway.accounts.expect(5, 0);
         assert_eq!(gateway.pay("k").code(), "idempotency_in_flight", "{writes:?}");
@@ -139,7 +111,7 @@ fn amid_the_answer() {
     for writes in Writes::BOTH {
         for (status, posted) in [("200 OK", 5), ("404 Not Found", 0)] {
             for framing in ["Content-Length: 6", "Transfer-Encoding: chunked"] {
-                let (upstream, arrival, go) = waiting(vec![
+                let (upstream, arrival, go) = Upstream::waiting(vec![
                     format!(
                         "HTTP/1.1 {status}\r\nETag: \"e\"\r\nContent-Type: text/plain\r\n{framing}\r\n\r\n"
                     ),
@@ -155,7 +127,7 @@ fn amid_the_answer() {
                 // As far as the head.
                 let head = client.read("HEAD").unwrap();
                 client.close();
-                ended(&gateway, if posted > 0 { "settled" } else { "voided" }, 1);
+                gateway.ended(if posted > 0 { "settled" } else { "voided" }, 1);
                 go.send(()).unwrap();
                 gateway.accounts.expect(0, posted);
                 let again = gateway.pay("k");
@@ -307,7 +279,7 @@ fn processes_that_are_killed_under_load() {
 fn what_a_killed_process_leaves_is_held_until_its_lease_ends() {
     for writes in Writes::BOTH {
         for how in [Signal::TERM, Signal::KILL] {
-            let (upstream, arrival, _go) = waiting(vec![OK.to_owned()]);
+            let (upstream, arrival, _go) = Upstream::waiting([OK]);
             let mut options = options(writes, upstream.port());
             options.filter["expire_interval_ms"] = json!(50);
             options.files[0].1 =

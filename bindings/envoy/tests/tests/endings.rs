@@ -3,7 +3,6 @@
 #![allow(clippy::arithmetic_side_effects)] // small numbers
 
 use std::io::Write;
-use std::net::Shutdown;
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
@@ -177,27 +176,11 @@ fn the_upstream_says_what_is_charged() {
     }
 }
 
-/// An upstream that tells when a request is there, and sends a part of its answer whenever it is told.
-fn waiting(answer: Vec<String>) -> (Upstream, mpsc::Receiver<()>, mpsc::Sender<()>) {
-    let (arrived, arrival) = mpsc::channel();
-    let (go, gone) = mpsc::channel::<()>();
-    let (arrived, gone) = (Mutex::new(arrived), Mutex::new(gone));
-    let upstream = Upstream::start(move |_, mut stream| {
-        let _ = arrived.lock().unwrap().send(());
-        for part in &answer {
-            let _ = gone.lock().unwrap().recv_timeout(Duration::from_secs(20));
-            let _ = stream.write_all(part.as_bytes());
-        }
-        let _ = stream.shutdown(Shutdown::Write);
-    });
-    (upstream, arrival, go)
-}
-
 #[test]
 fn a_client_that_leaves_before_the_answer() {
     for writes in Writes::BOTH {
         // Envoy breaks off too: nobody knows.
-        let (upstream, arrival, go) = waiting(vec![OK.to_owned()]);
+        let (upstream, arrival, go) = Upstream::waiting([OK]);
         let gateway = gateway(writes, upstream);
         let client = gateway.begin_to_pay("k");
         arrival.recv().unwrap();
@@ -214,7 +197,7 @@ fn a_client_that_leaves_amid_the_answer() {
     for writes in Writes::BOTH {
         let head = "HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n".to_owned();
         let parts = vec![head + &"a".repeat(300_000), "b".repeat(300_000), "b".repeat(300_000)];
-        let (upstream, arrival, go) = waiting(parts);
+        let (upstream, arrival, go) = Upstream::waiting(parts);
         let gateway = gateway(writes, upstream);
         let client = gateway.begin_to_pay("k");
         arrival.recv().unwrap();
@@ -256,7 +239,7 @@ fn a_client_that_leaves_before_all_of_its_request_is_there() {
 #[test]
 fn a_process_that_stops_ends_well() {
     for writes in Writes::BOTH {
-        let (upstream, arrival, _go) = waiting(vec![OK.to_owned()]);
+        let (upstream, arrival, _go) = Upstream::waiting([OK]);
         let mut gateway = gateway(writes, upstream);
         let _client = gateway.begin_to_pay("k");
         arrival.recv().unwrap();

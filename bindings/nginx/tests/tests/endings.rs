@@ -3,7 +3,6 @@
 #![allow(clippy::arithmetic_side_effects)] // small numbers
 
 use std::io::Write;
-use std::net::Shutdown;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -226,27 +225,11 @@ fn the_upstream_says_what_is_charged() {
     }
 }
 
-/// An upstream that tells when a request is there, and answers when it is told.
-fn waiting(answer: &'static [&'static str]) -> (Upstream, mpsc::Receiver<()>, mpsc::Sender<()>) {
-    let (arrived, arrival) = mpsc::channel();
-    let (go, gone) = mpsc::channel::<()>();
-    let (arrived, gone) = (std::sync::Mutex::new(arrived), std::sync::Mutex::new(gone));
-    let upstream = Upstream::start(move |_, mut stream| {
-        let _ = arrived.lock().unwrap().send(());
-        for part in answer {
-            let _ = gone.lock().unwrap().recv_timeout(Duration::from_secs(20));
-            let _ = stream.write_all(part.as_bytes());
-        }
-        let _ = stream.shutdown(Shutdown::Write);
-    });
-    (upstream, arrival, go)
-}
-
 #[test]
 fn a_client_that_leaves_before_the_answer() {
     for writes in Writes::BOTH {
         // nginx breaks off too: nobody knows.
-        let (upstream, arrival, go) = waiting(&[OK]);
+        let (upstream, arrival, go) = Upstream::waiting([OK]);
         let gateway = Gateway::start(writes, upstream, "", "");
         let client = gateway.begin_to_pay("k");
         arrival.recv().unwrap();
@@ -257,7 +240,7 @@ fn a_client_that_leaves_before_the_answer() {
         assert_eq!(gateway.pay("k").code(), "idempotency_in_flight", "{writes:?}");
 
         // nginx carries on: as if the client had stayed.
-        let (upstream, arrival, go) = waiting(&[OK]);
+        let (upstream, arrival, go) = Upstream::waiting([OK]);
         let gateway = Gateway::start(writes, upstream, "", "proxy_ignore_client_abort on;");
         let client = gateway.begin_to_pay("k");
         arrival.recv().unwrap();
@@ -274,18 +257,16 @@ fn a_client_that_leaves_before_the_answer() {
 }
 
 /// A long answer in three parts, so that the client can leave after the first, and the second fails.
-fn long_parts() -> &'static [&'static str] {
+fn long_parts() -> [String; 3] {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n".to_owned();
-    let first: &'static str = Box::leak((head + &"a".repeat(300_000)).into_boxed_str());
-    let second: &'static str = Box::leak("b".repeat(300_000).into_boxed_str());
-    Box::leak(Box::new([first, second, second]))
+    [head + &"a".repeat(300_000), "b".repeat(300_000), "b".repeat(300_000)]
 }
 
 #[test]
 fn a_client_that_leaves_amid_the_answer() {
     for writes in Writes::BOTH {
         for carried_on in [false, true] {
-            let (upstream, arrival, go) = waiting(long_parts());
+            let (upstream, arrival, go) = Upstream::waiting(long_parts());
             let location = if carried_on { "proxy_ignore_client_abort on;" } else { "" };
             let gateway = Gateway::start(writes, upstream, "", location);
             let client = gateway.begin_to_pay("k");
@@ -328,7 +309,7 @@ fn a_client_that_leaves_before_the_request_is_forwarded() {
 #[test]
 fn a_worker_that_stops_settles_what_it_holds() {
     for writes in Writes::BOTH {
-        let (upstream, arrival, _go) = waiting(&[OK]);
+        let (upstream, arrival, _go) = Upstream::waiting([OK]);
         let mut gateway = Gateway::start(writes, upstream, "", "");
         let _client = gateway.begin_to_pay("k");
         let mut half = Client::connect(gateway.nginx.port());

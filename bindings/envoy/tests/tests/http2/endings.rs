@@ -1,7 +1,5 @@
 //! How streams end.
 
-use std::io::Write;
-use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,38 +15,11 @@ use crate::upstream::{Http2Upstream, speaks_http2};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone";
 
-/// How often requests ended like that, once it is so often or does not become so.
-fn ended(gateway: &Gateway, how: &str, times: u64) {
-    let name = format!("dynamicmodulescustom.tollgate.{how}");
-    for _ in 0..1000 {
-        if gateway.envoy.stat(&name) == times {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("{how}: {}, not {times}", gateway.envoy.stat(&name));
-}
-
-/// An upstream that tells when a request is there, and sends a part of its answer whenever it is told.
-fn waiting(parts: &'static [&'static str]) -> (Upstream, mpsc::Receiver<()>, mpsc::Sender<()>) {
-    let (arrived, arrival) = mpsc::channel();
-    let (go, gone) = mpsc::channel::<()>();
-    let (arrived, gone) = (Mutex::new(arrived), Mutex::new(gone));
-    let upstream = Upstream::start(move |_, mut stream| {
-        let _ = arrived.lock().unwrap().send(());
-        for part in parts {
-            let _ = gone.lock().unwrap().recv_timeout(Duration::from_secs(20));
-            let _ = stream.write_all(part.as_bytes());
-        }
-    });
-    (upstream, arrival, go)
-}
-
 #[test]
 fn streams_that_are_reset() {
     for writes in Writes::BOTH {
         let parts = &["HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf", "more"];
-        let (upstream, arrival, go) = waiting(parts);
+        let (upstream, arrival, go) = Upstream::waiting(parts.iter().copied());
         let gateway = Gateway::with(options(writes, upstream.port(), &json!({})), upstream);
         // All on one connection, which none of it may harm.
         let client = Http2::connect(gateway.envoy.port());
@@ -78,7 +49,7 @@ fn streams_that_are_reset() {
         let call = client.begin_to_pay("before");
         arrival.recv().unwrap();
         call.reset();
-        ended(&gateway, "unknown", 1);
+        gateway.ended("unknown", 1);
         gateway.accounts.expect(5, 0);
         assert_eq!(client.pay("before").verdict(), (409, "idempotency_in_flight".to_owned()));
         go.send(()).unwrap();
@@ -91,7 +62,7 @@ fn streams_that_are_reset() {
         let (call, status) = call.until_body();
         assert_eq!(status, 200, "{writes:?}");
         call.reset();
-        ended(&gateway, "settled", 1);
+        gateway.ended("settled", 1);
         go.send(()).unwrap();
         gateway.accounts.expect(5, 5);
         let again = client.pay("amid");
@@ -128,7 +99,7 @@ fn streams_that_are_reset() {
 fn a_connection_that_is_closed_amid_the_answer() {
     for writes in Writes::BOTH {
         let parts = &["HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf", "more"];
-        let (upstream, arrival, go) = waiting(parts);
+        let (upstream, arrival, go) = Upstream::waiting(parts.iter().copied());
         let gateway = Gateway::with(options(writes, upstream.port(), &json!({})), upstream);
         let client = Http2::connect(gateway.envoy.port());
         let call = client.begin_to_pay("k");
@@ -137,7 +108,7 @@ fn a_connection_that_is_closed_amid_the_answer() {
         let (call, _) = call.until_body();
         // With its runtime the socket is closed.
         drop((call, client));
-        ended(&gateway, "settled", 1);
+        gateway.ended("settled", 1);
         go.send(()).unwrap();
         gateway.accounts.expect(0, 5);
         let again = gateway.pay("k");
