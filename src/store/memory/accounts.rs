@@ -6,11 +6,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::hash::{BuildHasherDefault, Hasher};
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::OnceLock;
 
+use crate::store::memory::sync::{
+    AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, RwLock,
+};
 use hashbrown::HashMap;
-use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::command::AccountSettings;
 use crate::idempotency::{Claim, ClaimKey};

@@ -5,8 +5,8 @@ use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 use std::hash::{BuildHasher, RandomState};
 
+use crate::store::memory::sync::{Mutex, MutexGuard};
 use hashbrown::HashMap;
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::limit::{Cell, CellKey};
 

@@ -1,6 +1,6 @@
 //! The cells of a memory store as a store of limits, beside accounts that are kept elsewhere.
 
-use parking_lot::MutexGuard;
+use crate::store::memory::sync::MutexGuard;
 
 use crate::limit::{Cell, CellKey, Check, Limit, Quota, check, expires_ms, give_back};
 use crate::store::StoreError;

@@ -5,6 +5,7 @@ mod cells;
 mod due;
 mod limits;
 mod slots;
+mod sync;
 mod tokens;
 mod view;
 

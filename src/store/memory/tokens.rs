@@ -3,9 +3,8 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use crate::store::memory::sync::{AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
 
 use crate::command::{Admission, Admit, Lookup, PlainAdmit, Token};
 use crate::limit::{Algorithm, Cell, CellKey, GcraCell, Limit, Partition};

@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::store::memory::sync::MutexGuard;
 use arrayvec::ArrayVec;
-use parking_lot::MutexGuard;
 
 use crate::command::{AccountSettings, Admit, Token};
 use crate::idempotency::{Claim, ClaimKey};
