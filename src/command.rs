@@ -74,6 +74,32 @@ pub struct LookedUp {
     pub admission: Option<Admission>,
 }
 
+/// A plain token that was found and whose request was decided at once, as [`Lookup::plain`] asked.
+#[derive(Clone, Debug)]
+pub struct PlainAdmission {
+    /// Its account.
+    pub account: AccountRef,
+    /// Its scopes, in the bits of the table that [`Lookup`] gave.
+    pub scopes: ScopeSet,
+    /// What came of it: it is admitted with nothing to settle, or a limit refuses it.
+    pub admission: Admission,
+}
+
+impl From<PlainAdmission> for LookedUp {
+    fn from(admitted: PlainAdmission) -> Self {
+        let PlainAdmission { account, scopes, admission } = admitted;
+        let credential = Credential {
+            account,
+            scopes,
+            revoked: false,
+            token: None,
+            settings: None,
+            revision: 0, // it is decided already: nothing is compared with it
+        };
+        LookedUp { credential: Some(credential), admission: Some(admission) }
+    }
+}
+
 /// What a store knows of a token.
 #[derive(Clone, Debug)]
 pub struct Credential {

@@ -9,7 +9,7 @@ use crate::authorize::{has_networks, source_is_allowed};
 use crate::client_ip::client_ip;
 use crate::command::{
     Admission, Admit, AdmitVerdict, Command, Credential, Denial, Idempotency, LookedUp, Lookup,
-    Mode, Outcome, PlainAdmit, Shadows,
+    Mode, Outcome, PlainAdmission, PlainAdmit, Shadows,
 };
 use crate::decision::{Cause, Decision, Ticket};
 use crate::engine::Engine;
@@ -122,25 +122,29 @@ pub(crate) fn decide<S: Store + ?Sized>(
         Err(status) => return Decision::new(status, now_ms),
     };
     let facts = Facts::new(engine, request, text);
-    let found = match store.look_up(&facts.look_up(engine, facts.plain(request)), now_ms) {
-        Ok(LookedUp {
-            credential: Some(Credential { account, .. }),
-            admission:
-                Some(Admission { verdict: AdmitVerdict::Admitted { .. }, tightest, shadows, .. }),
-        }) => {
-            let (route, account) = (facts.found, Some(account));
-            let decision = Decision::new(Status::Allowed, now_ms);
-            return Decision { route, account, limit: tightest, shadows, ..decision };
-        }
-        found => found,
-    };
-    let mut evaluation = Evaluation::with_facts(engine, request, facts, None);
-    match found {
-        Ok(found) => evaluation.looked_up(found),
-        Err(error) => evaluation.unavailable(error),
+    let plain = facts.plain(request);
+    if plain.is_some()
+        && let Some(admitted) = store.admit_plain(&facts.look_up(engine, plain), now_ms)
+    {
+        return decided(facts.found, admitted, now_ms);
     }
+    let mut evaluation = Evaluation::with_facts(engine, request, facts, None);
     evaluation.run(store);
     evaluation.into_decision()
+}
+
+/// The decision on a plain request that was admitted, or that a limit refused.
+#[inline(always)]
+fn decided(route: Option<RouteId>, admitted: PlainAdmission, now_ms: u64) -> Decision {
+    let PlainAdmission { account, admission, .. } = admitted;
+    let (status, cause) = match admission.verdict {
+        AdmitVerdict::Admitted { reservation: None } => (Status::Allowed, Cause::None),
+        AdmitVerdict::Denied(denial) => (status_of(&denial), Cause::Denial(denial)),
+        _ => (Status::StoreUnavailable, Cause::Store(Box::new(StoreError::WrongOutcome))),
+    };
+    let (limit, shadows) = (admission.tightest, admission.shadows);
+    let decision = Decision::new(status, now_ms);
+    Decision { route, account: Some(account), limit, shadows, cause, ..decision }
 }
 
 /// The token text of a request, or why there is none to look up.

@@ -59,8 +59,8 @@ pub use status::{STATUS_TABLE, Status, StatusRow};
 pub use command::{
     AccountPatch, AccountSettings, AccountView, Administration, Admission, Admit, AdmitDetail,
     AdmitVerdict, CapHolder, Command, Credential, Denial, Finish, Idempotency, LimitReport,
-    LookedUp, Lookup, Mode, Outcome, PlainAdmit, Refusal, Settle, Settled, Shadows, Token,
-    TokenPatch,
+    LookedUp, Lookup, Mode, Outcome, PlainAdmission, PlainAdmit, Refusal, Settle, Settled, Shadows,
+    Token, TokenPatch,
 };
 pub use store::composite::{CompositeStore, LimitStore};
 #[cfg(feature = "std")]

@@ -67,6 +67,25 @@ impl TokenDigest {
         &self.0
     }
 
+    /// The bytes as numbers, for comparing and hashing.
+    #[inline]
+    pub(crate) fn as_words(&self) -> [u64; 4] {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(self.0.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        words
+    }
+
+    /// The digest with these [`as_words`](Self::as_words).
+    pub(crate) fn from_words(words: [u64; 4]) -> Self {
+        let mut bytes = [0; 32];
+        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
+        }
+        TokenDigest(bytes)
+    }
+
     /// Reads what `Display` writes: 64 hexadecimal digits, in either case.
     ///
     /// # Errors

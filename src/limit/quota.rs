@@ -209,6 +209,7 @@ impl Limit {
 
     /// The quota in force for a token: its own where it has one and this limit takes it.
     #[must_use]
+    #[inline]
     pub fn quota_for(&self, own: Option<TokenQuota>) -> Quota {
         match own {
             Some(own) if self.token_override => Quota::new(own.limit, own.window_ms.max(1)),

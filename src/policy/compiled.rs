@@ -132,8 +132,11 @@ impl CompiledPolicy {
     /// The route of a request with this method and target; `None` when there is none, or the path is
     /// not canonical.
     pub(crate) fn find_route(&self, method: &[u8], target: &[u8]) -> Option<RouteId> {
-        let path = canonical_path(target, self.fold_trailing_slash)?;
-        self.router.find(method, path)
+        // Most targets are a route's very path: then there is nothing to canonicalise.
+        self.router.find_fixed(method, target).or_else(|| {
+            let path = canonical_path(target, self.fold_trailing_slash)?;
+            self.router.find(method, path)
+        })
     }
 
     /// The names of the headers that a decision under this policy reads, in lower case: a host to which

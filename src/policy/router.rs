@@ -46,14 +46,19 @@ impl Router {
     /// A literal segment wins over a parameter, from the left; where it leads to no route, the
     /// parameter is tried.
     pub(crate) fn find(&self, method: &[u8], path: &[u8]) -> Option<RouteId> {
+        self.find_fixed(method, path).or_else(|| {
+            let root = *self.roots.get(self.method_number(method)?)?;
+            self.walk(root?, path.strip_prefix(b"/")?)
+        })
+    }
+
+    /// The route without parameters that is just this path. Paths of routes are canonical, so the path
+    /// need not be known to be.
+    #[inline]
+    pub(crate) fn find_fixed(&self, method: &[u8], path: &[u8]) -> Option<RouteId> {
         let method = self.method_number(method)?;
-        let hash = hash(method, path);
         let same = |fixed: &FixedRoute| fixed.method == method && *fixed.path == *path;
-        if let Some(fixed) = self.fixed.find(hash, same) {
-            return Some(fixed.route);
-        }
-        let root = *self.roots.get(method)?;
-        self.walk(root?, path.strip_prefix(b"/")?)
+        self.fixed.find(hash(method, path), same).map(|fixed| fixed.route)
     }
 
     /// Each node is reached by one way only, so a look-up visits at most all nodes, whatever the path.

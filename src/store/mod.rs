@@ -7,7 +7,7 @@ pub(crate) mod memory;
 use alloc::boxed::Box;
 use core::future::Future;
 
-use crate::command::{Admission, Admit, Command, LookedUp, Lookup, Outcome};
+use crate::command::{Admission, Admit, Command, LookedUp, Lookup, Outcome, PlainAdmission};
 
 /// A store that answers at once, on the caller's thread.
 ///
@@ -20,6 +20,15 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] when it could not be performed; nothing was changed then, as far as the store
     /// can tell.
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError>;
+
+    /// [`Command::Lookup`] for a store that has token and limit at hand: finds a plain token and decides its request.
+    /// `None` where there is more to it, or where the store does not do this; nothing was changed then, and
+    /// [`look_up`](Self::look_up) follows. It is what most requests need, and its answer is small.
+    #[inline]
+    fn admit_plain(&self, lookup: &Lookup<'_>, now_ms: u64) -> Option<PlainAdmission> {
+        let _ = (lookup, now_ms);
+        None
+    }
 
     /// [`Command::Lookup`] with its own type of answer; a store may answer it more quickly than
     /// [`perform`](Self::perform) does.
@@ -71,6 +80,11 @@ impl<S: Store + ?Sized> AsyncStore for S {
 }
 
 impl<S: Store + ?Sized> Store for alloc::sync::Arc<S> {
+    #[inline]
+    fn admit_plain(&self, lookup: &Lookup<'_>, now_ms: u64) -> Option<PlainAdmission> {
+        (**self).admit_plain(lookup, now_ms)
+    }
+
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
         (**self).perform(command, now_ms)
     }
@@ -85,6 +99,11 @@ impl<S: Store + ?Sized> Store for alloc::sync::Arc<S> {
 }
 
 impl<S: Store + ?Sized> Store for &S {
+    #[inline]
+    fn admit_plain(&self, lookup: &Lookup<'_>, now_ms: u64) -> Option<PlainAdmission> {
+        (**self).admit_plain(lookup, now_ms)
+    }
+
     fn perform(&self, command: &Command<'_>, now_ms: u64) -> Result<Outcome, StoreError> {
         (**self).perform(command, now_ms)
     }

@@ -158,6 +158,7 @@ impl Accounts {
         self.account(slot).map(|account| &account.state)
     }
 
+    #[inline]
     fn chunk(&self, slot: u32) -> Option<(&Chunk, usize)> {
         let slot = slot as usize;
         let chunk = self.chunks.get(slot / CHUNK)?.get()?;
@@ -169,6 +170,7 @@ impl Accounts {
         chunk.accounts.get(index)?.get()
     }
 
+    #[inline]
     pub(super) fn has_networks(&self, slot: u32) -> bool {
         self.chunk(slot)
             .and_then(|(chunk, index)| chunk.has_networks.get(index / 64).map(|word| (word, index)))

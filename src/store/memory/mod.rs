@@ -4,8 +4,10 @@ mod accounts;
 mod cells;
 mod due;
 mod limits;
-mod slots;
+mod records;
+mod slot;
 mod sync;
+mod table;
 mod tokens;
 mod view;
 
@@ -13,7 +15,8 @@ use alloc::sync::Arc;
 
 use crate::MAX_NOW_MS;
 use crate::command::{
-    Administration, Admission, Admit, Command, Credential, LookedUp, Lookup, Mode, Outcome, Refusal,
+    Administration, Admission, Admit, Command, Credential, LookedUp, Lookup, Mode, Outcome,
+    PlainAdmission, Refusal,
 };
 use crate::ledger::AccountRef;
 use crate::store::{Store, StoreError};
@@ -22,15 +25,15 @@ use crate::transition::{self, perform};
 use accounts::Accounts;
 use cells::Cells;
 use tokens::Tokens;
-use view::View;
+use view::{Interrupted, View};
 
 /// Bounds of a [`MemoryStore`]. At a bound, new entries are refused with [`StoreError::Full`] after
 /// what has expired was reclaimed; a live entry is never dropped.
 ///
 /// Every charge and every idempotency key leaves a reservation for `reservations.retention_ms`, and
 /// every key a claim for `idempotency.retention_ms`, so the bounds must hold what comes in meanwhile.
-/// Tokens are kept in 1024 parts and cells in 64, among which their bound is divided, rounded up: near
-/// it, one part may be full before another.
+/// Cells are kept in 64 parts, among which their bound is divided, rounded up: near it, one part may be
+/// full before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryOptions {
@@ -63,8 +66,8 @@ impl Default for MemoryOptions {
 
 /// A store in this process's memory, for tests and for servers of one process.
 ///
-/// Locks are taken in one order (tokens, account, cells), so commands never deadlock; two commands
-/// wait for each other only when they share a token's shard, an account or a cell's shard.
+/// Locks are taken in one order (tokens' writer, account, cells, then one token), so commands never deadlock; two
+/// requests wait for each other only when they share a token, an account or a cell's shard.
 #[derive(Debug)]
 pub struct MemoryStore {
     tokens: Tokens,
@@ -89,9 +92,9 @@ impl MemoryStore {
         }
     }
 
-    fn admit_in_view(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
+    fn admit_in_view(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, Interrupted> {
         let mut view = View::new(self, now_ms);
-        view.lock_tokens(&[admit.token]);
+        view.watch_token(admit.token);
         let needs_account = admit.charge.is_some()
             || admit.sender.is_some()
             || admit.detail
@@ -102,6 +105,38 @@ impl MemoryStore {
         }
         view.lock_cells(admit);
         transition::admit(&mut view, admit, now_ms)
+    }
+
+    /// An admission reads its token without holding it, and holds it when it commits: where another request
+    /// counted there meanwhile, it starts afresh. Then that one got through, so they do not starve each other.
+    fn admit_in_views(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
+        loop {
+            match self.admit_in_view(admit, now_ms) {
+                Ok(admission) => return Ok(admission),
+                Err(Interrupted::Overtaken) => {}
+                Err(Interrupted::Failed(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn find(&self, lookup: &Lookup<'_>) -> LookedUp {
+        let Some(found) = self.tokens.look_up(lookup, &self.accounts) else {
+            return LookedUp::default();
+        };
+        let settings = if found.has_networks {
+            self.accounts.get(found.account).map(|account| Arc::clone(&account.lock().settings))
+        } else {
+            None
+        };
+        let credential = Credential {
+            account: AccountRef::Slot(found.account),
+            scopes: found.scopes,
+            revoked: found.revoked,
+            token: found.record,
+            settings,
+            revision: found.revision,
+        };
+        LookedUp { credential: Some(credential), admission: None }
     }
 
     /// Ends what is due in every account that has something due, and reclaims cells.
@@ -136,10 +171,10 @@ impl MemoryStore {
         };
         let mut view = View::new(self, now_ms);
         match administration {
-            Administration::PutToken { digest, .. } | Administration::RevokeToken { digest } => {
-                view.lock_tokens(&[digest]);
-            }
-            Administration::RotateToken { old, new, .. } => view.lock_tokens(&[old, new]),
+            Administration::PutToken { .. }
+            | Administration::RevokeToken { .. }
+            | Administration::RotateToken { .. }
+            | Administration::ListTokens { .. } => view.lock_tokens(),
             Administration::PutAccount { account, .. }
             | Administration::Deposit { account, .. }
             | Administration::Resolve { account, .. }
@@ -157,34 +192,24 @@ impl MemoryStore {
                     self.expire(now_ms)
                 };
             }
-            Administration::ListAccounts { .. }
-            | Administration::ListTokens { .. }
-            | Administration::NameAccount { .. } => {}
+            Administration::ListAccounts { .. } | Administration::NameAccount { .. } => {}
         }
-        perform(&mut view, command, now_ms)
+        Ok(perform(&mut view, command, now_ms)?)
     }
 }
 
 impl Store for MemoryStore {
-    #[inline]
+    #[inline(always)]
+    fn admit_plain(&self, lookup: &Lookup<'_>, now_ms: u64) -> Option<PlainAdmission> {
+        if now_ms > MAX_NOW_MS {
+            return None;
+        }
+        self.tokens.admit_plain(lookup, now_ms, &self.accounts)
+    }
+
     fn look_up(&self, lookup: &Lookup<'_>, now_ms: u64) -> Result<LookedUp, StoreError> {
-        let plain = lookup.plain.filter(|_| now_ms <= MAX_NOW_MS);
-        let found = self.tokens.look_up(&Lookup { plain, ..*lookup }, now_ms, &self.accounts);
-        let Some((found, admission)) = found else { return Ok(LookedUp::default()) };
-        let settings = if found.has_networks {
-            self.accounts.get(found.account).map(|account| Arc::clone(&account.lock().settings))
-        } else {
-            None
-        };
-        let credential = Credential {
-            account: AccountRef::Slot(found.account),
-            scopes: found.scopes,
-            revoked: found.revoked,
-            token: found.record,
-            settings,
-            revision: found.revision,
-        };
-        Ok(LookedUp { credential: Some(credential), admission })
+        let admitted = self.admit_plain(lookup, now_ms).map(LookedUp::from);
+        Ok(admitted.unwrap_or_else(|| self.find(lookup)))
     }
 
     #[inline]
@@ -199,10 +224,10 @@ impl Store for MemoryStore {
         if let Some(admission) = self.tokens.admit_carried(admit, now_ms, &self.accounts) {
             return Ok(admission);
         }
-        match self.admit_in_view(admit, now_ms) {
+        match self.admit_in_views(admit, now_ms) {
             // What is due in other accounts makes room too; nothing was changed yet.
             Err(StoreError::Full { .. }) if self.expire_accounts(now_ms)?.0 > 0 => {
-                self.admit_in_view(admit, now_ms)
+                self.admit_in_views(admit, now_ms)
             }
             outcome => outcome,
         }
@@ -215,7 +240,7 @@ impl Store for MemoryStore {
             Command::Settle(settle) => {
                 let mut view = View::new(self, now_ms);
                 view.lock_account(settle.account);
-                perform(&mut view, command, now_ms)
+                Ok(perform(&mut view, command, now_ms)?)
             }
             Command::Administer(administration) => self.administer(command, administration, now_ms),
         }

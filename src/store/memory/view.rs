@@ -16,36 +16,62 @@ use crate::store::StoreError;
 use crate::store::memory::MemoryStore;
 use crate::store::memory::accounts::{AccountState, Activity};
 use crate::store::memory::cells::CellShard;
-use crate::store::memory::tokens::{TokenShard, Tokens};
+use crate::store::memory::slot::Key;
+use crate::store::memory::table::Writer;
+use crate::store::memory::tokens::{Seen, carried_cell};
 use crate::token::TokenDigest;
 use crate::transition::{Change, Changes, Due, Records};
 
-/// What one command has locked: tokens, then an account, then cells, each group in the order of its
-/// shards. What is not locked reads as absent.
+/// What one command has locked: the tokens' writer, then an account, then cells in the order of their shards.
+/// What is not locked reads as absent. The token of an admission is only watched: it is locked for the
+/// moment of the commit, which finds it as it was seen or is given up.
 pub(super) struct View<'s> {
     store: &'s MemoryStore,
     now_ms: u64,
-    tokens: ArrayVec<(usize, MutexGuard<'s, TokenShard>), 2>,
+    tokens: Option<MutexGuard<'s, Writer>>,
+    seen: Option<Seen>,
     account: Option<(u32, MutexGuard<'s, AccountState>)>,
     cells: ArrayVec<(usize, MutexGuard<'s, CellShard>), MAX_LIMITS_PER_ROUTE>,
 }
 
+/// Why a command stopped. Nothing was changed.
+#[derive(Debug)]
+pub(super) enum Interrupted {
+    /// The token, or its account, is no longer as it was seen.
+    Overtaken,
+    /// The store cannot perform it.
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Interrupted {
+    fn from(error: StoreError) -> Self {
+        Interrupted::Failed(error)
+    }
+}
+
+impl From<Interrupted> for StoreError {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Failed(error) => error,
+            // Only admissions watch a token, and they start afresh.
+            Interrupted::Overtaken => StoreError::Unavailable { reason: "overtaken".into() },
+        }
+    }
+}
+
 impl<'s> View<'s> {
     pub(super) fn new(store: &'s MemoryStore, now_ms: u64) -> Self {
-        View { store, now_ms, tokens: ArrayVec::new(), account: None, cells: ArrayVec::new() }
+        View { store, now_ms, tokens: None, seen: None, account: None, cells: ArrayVec::new() }
     }
 
-    /// Locks the shards of at most two tokens.
-    pub(super) fn lock_tokens(&mut self, digests: &[&TokenDigest]) {
-        let mut shards: ArrayVec<usize, 2> =
-            digests.iter().take(2).map(|digest| Tokens::shard_of(digest)).collect();
-        shards.sort_unstable();
-        for shard in shards {
-            if self.tokens.last().is_some_and(|(last, _)| *last == shard) {
-                continue;
-            }
-            self.tokens.extend(self.store.tokens.lock(shard).map(|guard| (shard, guard)));
-        }
+    /// Keeps others from changing tokens.
+    pub(super) fn lock_tokens(&mut self) {
+        self.tokens = Some(self.store.tokens.writer());
+    }
+
+    /// The token whose admission this is.
+    pub(super) fn watch_token(&mut self, digest: &TokenDigest) {
+        self.seen = Some(Seen { key: Key::of(digest), tat_ns: None, revision: None });
     }
 
     pub(super) fn lock_account(&mut self, account: &AccountRef) {
@@ -64,7 +90,7 @@ impl<'s> View<'s> {
             // Asking also makes tokens carry the first limit that they can.
             let carried = self.store.tokens.carries(limit);
             let key = limit.cell_key(admit.token, admit.account, admit.source);
-            if !(carried && self.token_shard(&key).is_some()) {
+            if !(carried && self.see_cell(&key).is_some()) {
                 let _ = shards.try_push(self.store.cells.shard_of(&key));
             }
         }
@@ -77,18 +103,17 @@ impl<'s> View<'s> {
         }
     }
 
-    /// The locked shard of the token that carries this cell.
-    fn token_shard(&mut self, key: &CellKey) -> Option<&mut TokenShard> {
-        if key.limit.0 != self.store.tokens.carried() {
-            return None;
+    /// The time in a cell that the watched token carries. Once it was seen it stays as it was seen.
+    fn see_cell(&mut self, key: &CellKey) -> Option<u64> {
+        let tokens = &self.store.tokens;
+        let seen = self
+            .seen
+            .as_mut()
+            .filter(|seen| tokens.carrier(key).is_some_and(|carrier| carrier == seen.key))?;
+        if seen.tat_ns.is_none() {
+            seen.tat_ns = tokens.tat_ns(&seen.key);
         }
-        let digest = TokenDigest::new(key.partition);
-        self.shard_of_token(&digest).filter(|shard| shard.contains(&digest))
-    }
-
-    fn shard_of_token(&mut self, digest: &TokenDigest) -> Option<&mut TokenShard> {
-        let shard = Tokens::shard_of(digest);
-        self.tokens.iter_mut().find(|(locked, _)| *locked == shard).map(|(_, guard)| &mut **guard)
+        seen.tat_ns
     }
 
     fn cell_shard(&mut self, key: &CellKey) -> Option<&mut CellShard> {
@@ -118,11 +143,26 @@ impl<'s> View<'s> {
         }
     }
 
+    /// The moment from which an admission has happened: its token is as it was seen, and has its count.
+    fn confirm_token(&mut self, cells: &[(CellKey, Cell, u64)]) -> Result<(), Interrupted> {
+        let Some(seen) = self.seen else { return Ok(()) };
+        let carried =
+            cells.iter().find(|(key, ..)| self.store.tokens.carrier(key) == Some(seen.key));
+        let tat_ns = match carried {
+            Some((_, Cell::Gcra(cell), _)) if seen.tat_ns.is_some() => Some(cell.tat_ns),
+            _ => None,
+        };
+        if self.store.tokens.count(&seen, tat_ns, &self.store.accounts) {
+            return Ok(());
+        }
+        Err(Interrupted::Overtaken)
+    }
+
     /// Checks every bound that the changes could meet, before any of them is made.
     fn make_room(&mut self, changes: &Changes<'_>) -> Result<(), StoreError> {
         let now_ms = self.now_ms;
         for (index, (key, ..)) in changes.cells.iter().enumerate() {
-            if self.token_shard(key).is_some() {
+            if self.see_cell(key).is_some() {
                 continue;
             }
             let same_shard = |other: &CellKey| {
@@ -135,13 +175,8 @@ impl<'s> View<'s> {
                 return Err(StoreError::Full { what: "limiter cells" });
             }
         }
-        for (digest, _) in &changes.tokens {
-            let store = self.store;
-            let Some(shard) = self.shard_of_token(digest) else { continue };
-            let fresh = changes.tokens.len();
-            if !shard.contains(digest) && !store.tokens.has_room(shard, fresh, now_ms) {
-                return Err(StoreError::Full { what: "tokens" });
-            }
+        if let Some(writer) = self.tokens.as_mut().filter(|_| !changes.tokens.is_empty()) {
+            self.store.tokens.make_room(writer, &changes.tokens, now_ms)?;
         }
         let Some(account) = changes.account else { return Ok(()) };
         let accounts = &self.store.accounts;
@@ -220,9 +255,9 @@ impl<'s> View<'s> {
 }
 
 impl Records for View<'_> {
-    type Error = StoreError;
+    type Error = Interrupted;
 
-    fn find_account(&mut self, id: &AccountId) -> Result<Option<AccountRef>, StoreError> {
+    fn find_account(&mut self, id: &AccountId) -> Result<Option<AccountRef>, Interrupted> {
         Ok(self.store.accounts.find(id).map(AccountRef::Slot))
     }
 
@@ -230,53 +265,57 @@ impl Records for View<'_> {
         &mut self,
         after: Option<&AccountId>,
         at_most: usize,
-    ) -> Result<Vec<AccountId>, StoreError> {
+    ) -> Result<Vec<AccountId>, Interrupted> {
         Ok(self.store.accounts.ids(after, at_most))
     }
 
-    fn account_id(&mut self, account: &AccountRef) -> Result<Option<AccountId>, StoreError> {
+    fn account_id(&mut self, account: &AccountRef) -> Result<Option<AccountId>, Interrupted> {
         Ok(match account {
             AccountRef::Slot(slot) => self.store.accounts.id(*slot),
             AccountRef::Id(id) => self.store.accounts.find(id).map(|_| id.clone()),
         })
     }
 
-    fn token(&mut self, digest: &TokenDigest) -> Result<Option<Arc<Token>>, StoreError> {
+    fn token(&mut self, digest: &TokenDigest) -> Result<Option<Arc<Token>>, Interrupted> {
         let store = self.store;
-        Ok(self
-            .shard_of_token(digest)
-            .and_then(|shard| store.tokens.record(shard, digest, |slot| store.accounts.id(slot))))
+        Ok(store.tokens.record(digest, |slot| store.accounts.id(slot)))
     }
 
     fn tokens(
         &mut self,
         account: &AccountRef,
-    ) -> Result<Vec<(TokenDigest, Arc<Token>)>, StoreError> {
-        let AccountRef::Slot(slot) = account else { return Ok(Vec::new()) };
-        Ok(self.store.tokens.of_account(*slot, |slot| self.store.accounts.id(slot)))
+    ) -> Result<Vec<(TokenDigest, Arc<Token>)>, Interrupted> {
+        let (AccountRef::Slot(slot), Some(writer)) = (account, &self.tokens) else {
+            return Ok(Vec::new());
+        };
+        Ok(self.store.tokens.of_account(writer, *slot, |slot| self.store.accounts.id(slot)))
     }
 
-    fn cell(&mut self, key: &CellKey) -> Result<Option<Cell>, StoreError> {
-        if let Some(shard) = self.token_shard(key) {
-            return Ok(shard.cell(key));
+    fn cell(&mut self, key: &CellKey) -> Result<Option<Cell>, Interrupted> {
+        if let Some(tat_ns) = self.see_cell(key) {
+            return Ok(carried_cell(tat_ns));
         }
         let now_ms = self.now_ms;
         Ok(self.cell_shard(key).and_then(|shard| shard.get(key, now_ms)))
     }
 
-    fn settings(&mut self, account: &AccountRef) -> Result<Arc<AccountSettings>, StoreError> {
+    fn settings(&mut self, account: &AccountRef) -> Result<Arc<AccountSettings>, Interrupted> {
         Ok(self.state(account).map(|state| Arc::clone(&state.settings)).unwrap_or_default())
     }
 
-    fn revision(&mut self, account: &AccountRef) -> Result<u64, StoreError> {
+    fn revision(&mut self, account: &AccountRef) -> Result<u64, Interrupted> {
         let slot = match account {
             AccountRef::Slot(slot) => Some(*slot),
             AccountRef::Id(id) => self.store.accounts.find(id),
         };
-        Ok(slot.map_or(0, |slot| self.store.accounts.revision(slot)))
+        let revision = slot.map_or(0, |slot| self.store.accounts.revision(slot));
+        if let Some(seen) = &mut self.seen {
+            seen.revision = Some(revision);
+        }
+        Ok(revision)
     }
 
-    fn wallet(&mut self, account: &AccountRef) -> Result<Wallet, StoreError> {
+    fn wallet(&mut self, account: &AccountRef) -> Result<Wallet, Interrupted> {
         Ok(self.state(account).map(|state| state.wallet).unwrap_or_default())
     }
 
@@ -284,12 +323,16 @@ impl Records for View<'_> {
         &mut self,
         account: &AccountRef,
         spends_as: &TokenDigest,
-    ) -> Result<Spend, StoreError> {
+    ) -> Result<Spend, Interrupted> {
         let spend = self.activity(account).and_then(|activity| activity.token_spend.get(spends_as));
         Ok(spend.copied().unwrap_or_default())
     }
 
-    fn claim(&mut self, account: &AccountRef, key: &ClaimKey) -> Result<Option<Claim>, StoreError> {
+    fn claim(
+        &mut self,
+        account: &AccountRef,
+        key: &ClaimKey,
+    ) -> Result<Option<Claim>, Interrupted> {
         let claim = self.activity(account).and_then(|activity| activity.claims.get(key));
         Ok(claim.map(|(claim, _)| claim.clone()))
     }
@@ -298,7 +341,7 @@ impl Records for View<'_> {
         &mut self,
         account: &AccountRef,
         id: ReservationId,
-    ) -> Result<Option<Reservation>, StoreError> {
+    ) -> Result<Option<Reservation>, Interrupted> {
         let found = self.activity(account).and_then(|activity| activity.reservations.get(&id));
         Ok(found.map(|(reservation, _)| reservation.clone()))
     }
@@ -306,7 +349,7 @@ impl Records for View<'_> {
     fn reservations(
         &mut self,
         account: &AccountRef,
-    ) -> Result<Vec<(ReservationId, Reservation)>, StoreError> {
+    ) -> Result<Vec<(ReservationId, Reservation)>, Interrupted> {
         let mut all: Vec<_> = self
             .activity(account)
             .map(|activity| &activity.reservations)
@@ -318,11 +361,11 @@ impl Records for View<'_> {
         Ok(all)
     }
 
-    fn due(&mut self, account: &AccountRef, now_ms: u64) -> Result<Option<Due>, StoreError> {
+    fn due(&mut self, account: &AccountRef, now_ms: u64) -> Result<Option<Due>, Interrupted> {
         Ok(self.activity(account).and_then(|activity| activity.due(now_ms)))
     }
 
-    fn forget(&mut self, account: &AccountRef, due: Due) -> Result<(), StoreError> {
+    fn forget(&mut self, account: &AccountRef, due: Due) -> Result<(), Interrupted> {
         let store = self.store;
         let Some(activity) = self.activity(account) else { return Ok(()) };
         match due {
@@ -337,28 +380,32 @@ impl Records for View<'_> {
         Ok(())
     }
 
-    fn commit(&mut self, mut changes: Changes<'_>) -> Result<(), StoreError> {
+    fn commit(&mut self, mut changes: Changes<'_>) -> Result<(), Interrupted> {
         self.make_room(&changes)?;
         let now_ms = self.now_ms;
         if let Some(new) = changes.new_account.take() {
             let (id, settings, wallet) = *new;
             self.store.accounts.create(id, settings, wallet)?;
         }
+        self.confirm_token(changes.cells)?;
         for (key, cell, expires_ms) in changes.cells {
-            if let Some(shard) = self.token_shard(key) {
-                shard.put_cell(key, cell);
-            } else if let Some(shard) = self.cell_shard(key) {
+            if self.see_cell(key).is_some() {
+                continue; // written already
+            }
+            if let Some(shard) = self.cell_shard(key) {
                 shard.put(*key, *cell, *expires_ms, now_ms);
             }
         }
         let Some(account) = changes.account else { return Ok(()) };
-        for (digest, token) in core::mem::take(&mut changes.tokens) {
-            let store = self.store;
-            let Some(AccountRef::Slot(slot)) = self.find_account(&token.account)? else { continue };
-            if let Some(shard) = self.shard_of_token(&digest) {
-                store.tokens.put(shard, digest, slot, token);
-                store.accounts.revise(slot);
-            }
+        let tokens = core::mem::take(&mut changes.tokens);
+        let slot = match account {
+            AccountRef::Slot(slot) => Some(*slot),
+            AccountRef::Id(id) => self.store.accounts.find(id),
+        };
+        if let (Some(writer), Some(slot)) = (&mut self.tokens, slot)
+            && !tokens.is_empty()
+        {
+            self.store.tokens.put(writer, slot, tokens, &self.store.accounts);
         }
         self.apply_to_account(account, changes);
         Ok(())
