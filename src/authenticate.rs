@@ -41,6 +41,12 @@ pub(crate) fn bearer<'a>(headers: &'a dyn Headers, format: TokenFormat) -> Beare
         Single::One(_) | Single::Repeated => return Bearer::Malformed,
         Single::None => return Bearer::Missing,
     };
+    // As nearly all clients write it.
+    if let Some(text) = value.strip_prefix(b"Bearer ")
+        && is_well_formed(format, text)
+    {
+        return Bearer::Token(text);
+    }
     let Some((scheme, rest)) = trim_ows(value).split_at_checked(SCHEME.len()) else {
         return Bearer::Missing;
     };

@@ -8,7 +8,7 @@ use crate::command::Token;
 use crate::store::memory::sync::{Mutex, OnceLock};
 
 /// Records of a page, which is made when its first one is.
-const PAGE: usize = 256;
+const PAGE: usize = 2048;
 
 type Page = Box<[Mutex<Option<Arc<Token>>>]>;
 
@@ -79,7 +79,7 @@ mod tests {
     fn numbers_are_used_again_and_there_is_an_end() {
         let records = TokenRecords::new(PAGE);
         let token = |name: &str| Token::plain(AccountId::new(name).unwrap(), Vec::new());
-        let numbers: Vec<u32> = (0..600).map_while(|_| records.add(token("a"))).collect();
+        let numbers: Vec<u32> = (0..5_000).map_while(|_| records.add(token("a"))).collect();
         assert_eq!(numbers.len(), 2 * PAGE);
         records.remove(7);
         assert_eq!(records.get(7), None);
