@@ -33,6 +33,8 @@ pub(crate) enum Part {
     Worker,
     /// The playground, in a browser.
     Playground,
+    /// Concurrent histories of the stores, recorded and checked.
+    Histories,
     /// This program.
     Xtask,
 }
@@ -56,6 +58,7 @@ impl Part {
             "wasm" => Part::Wasm,
             "worker" => Part::Worker,
             "playground" => Part::Playground,
+            "histories" => Part::Histories,
             "xtask" => Part::Xtask,
             _ => return None,
         })
@@ -76,6 +79,7 @@ impl Part {
             Part::Wasm => wasm::test_package(),
             Part::Worker => wasm::test_worker(),
             Part::Playground => wasm::test_playground(),
+            Part::Histories => backends::for_stores().and_then(|()| package("tollgate-histories")),
             Part::Xtask => package("xtask"),
         }
     }
@@ -179,7 +183,7 @@ mod tests {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let (parts, _) = parts.split_once("\n  bench").unwrap();
         let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
-        assert_eq!(parts.len(), 13);
+        assert_eq!(parts.len(), 14);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }
