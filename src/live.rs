@@ -2,7 +2,10 @@
 
 use alloc::sync::Arc;
 
+#[cfg(not(tollgate_shuttle))]
 use arc_swap::ArcSwap;
+#[cfg(tollgate_shuttle)]
+use scheduled::ArcSwap;
 
 use crate::engine::Engine;
 use crate::policy::CompiledPolicy;
@@ -37,5 +40,35 @@ impl LiveEngine {
     pub fn reload(&self, policy: CompiledPolicy) {
         let next = Arc::new(self.0.load().with_policy(policy));
         self.0.store(next);
+    }
+}
+
+/// An [`arc_swap::ArcSwap`] whose loads and stores are points at which a scheduler may let another thread go on.
+/// How this type is used is tested with it (`proof/schedules`), not arc-swap itself.
+#[cfg(tollgate_shuttle)]
+mod scheduled {
+    use alloc::sync::Arc;
+
+    use shuttle_parking_lot::Mutex;
+
+    #[derive(Debug)]
+    pub(super) struct ArcSwap<T>(Mutex<Arc<T>>);
+
+    impl<T> ArcSwap<T> {
+        pub(super) fn from_pointee(value: T) -> Self {
+            ArcSwap(Mutex::new(Arc::new(value)))
+        }
+
+        pub(super) fn load(&self) -> Arc<T> {
+            self.load_full()
+        }
+
+        pub(super) fn load_full(&self) -> Arc<T> {
+            Arc::clone(&self.0.lock())
+        }
+
+        pub(super) fn store(&self, value: Arc<T>) {
+            *self.0.lock() = value;
+        }
     }
 }

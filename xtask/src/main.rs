@@ -25,7 +25,7 @@ usage: cargo xtask COMMAND
 
   check           formatting, lints, documentation, module directions, file sizes, packages
   test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, envoy, wasm,
-                  worker, playground, xtask
+                  worker, playground, schedules, histories, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
   header          writes include/tollgate.h anew
   install --prefix DIR [--libdir DIR]

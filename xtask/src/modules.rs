@@ -130,6 +130,9 @@ fn is_constant(name: &str) -> bool {
     name.chars().all(|char| char.is_ascii_uppercase() || char == '_')
 }
 
+/// The cfg under which a scheduler's locks stand in for the core's: a word like a package's, but none.
+const SCHEDULED: &str = "tollgate_shuttle";
+
 /// Where a file stands.
 struct Place {
     /// The module of the front page that it belongs to.
@@ -224,7 +227,8 @@ fn scan_into(tokens: &[TokenTree], depth: usize, scan: &mut Scan) {
                 }
             }
             TokenTree::Ident(word) => {
-                scan.names_a_sibling |= word.to_string().starts_with("tollgate");
+                let word = word.to_string();
+                scan.names_a_sibling |= word.starts_with("tollgate") && word != SCHEDULED;
             }
             TokenTree::Punct(_) | TokenTree::Literal(_) => {}
         }

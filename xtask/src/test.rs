@@ -33,6 +33,10 @@ pub(crate) enum Part {
     Worker,
     /// The playground, in a browser.
     Playground,
+    /// The memory store and the policy swap under schedules that tests choose.
+    Schedules,
+    /// Concurrent histories of the stores, recorded and checked.
+    Histories,
     /// This program.
     Xtask,
 }
@@ -56,6 +60,8 @@ impl Part {
             "wasm" => Part::Wasm,
             "worker" => Part::Worker,
             "playground" => Part::Playground,
+            "schedules" => Part::Schedules,
+            "histories" => Part::Histories,
             "xtask" => Part::Xtask,
             _ => return None,
         })
@@ -76,6 +82,8 @@ impl Part {
             Part::Wasm => wasm::test_package(),
             Part::Worker => wasm::test_worker(),
             Part::Playground => wasm::test_playground(),
+            Part::Schedules => schedules(),
+            Part::Histories => backends::for_stores().and_then(|()| package("tollgate-histories")),
             Part::Xtask => package("xtask"),
         }
     }
@@ -90,6 +98,7 @@ pub(crate) fn all() -> Result<(), Failure> {
     Run::cargo(["test", "--workspace"]).or(ADVICE)?;
     core_without_std()?;
     no_std()?;
+    schedules()?;
     wasm::javascript()?;
     installed()
 }
@@ -133,6 +142,15 @@ const STORES: &[&str] = &[
 fn stores() -> Result<(), Failure> {
     backends::for_stores()?;
     STORES.iter().try_for_each(|name| package(name))
+}
+
+/// With the scheduler's locks and atomics in the core, in a directory of its own: nothing else is built so.
+fn schedules() -> Result<(), Failure> {
+    let package = ["test", "--package", "tollgate-schedules", "--target-dir", "target/shuttle"];
+    Run::cargo(package).env("RUSTFLAGS", "--cfg tollgate_shuttle").or(
+        "the failed test, its message and its schedule are above; proof/schedules/README.md says how \
+         to run that schedule again",
+    )
 }
 
 fn package(name: &str) -> Result<(), Failure> {
@@ -179,7 +197,7 @@ mod tests {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let (parts, _) = parts.split_once("\n  bench").unwrap();
         let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
-        assert_eq!(parts.len(), 13);
+        assert_eq!(parts.len(), 15);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }
