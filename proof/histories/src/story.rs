@@ -156,7 +156,7 @@ struct Asking {
 fn request(random: &mut Random, asking: Asking) -> What {
     let token = if random.chance(80) { 0 } else { random.below(u64::from(TOKENS)) as u8 };
     let key = Key { number: u8::from(random.chance(30)), body: u8::from(random.chance(15)) };
-    // Leases that end early, or late: a window is not to end between, nor the clock to go back in one.
+    // What may come late has no limits: the clock would go forth and back in their windows.
     let route = if asking.limited { random.below(u64::from(ROUTES)) as u8 } else { 0 };
     What::Request {
         token,
