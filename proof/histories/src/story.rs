@@ -95,7 +95,7 @@ fn what(theme: Theme, may_sweep: bool, random: &mut Random) -> What {
             60..85 => request(random, Asking { limited: true, ..Asking::default() }),
             85..92 => request(random, Asking { limited: true, key: true, ..Asking::default() }),
             92..96 => What::Command(Op::Revoke { token: 1 }),
-            _ => What::Command(Op::PutAccount { networks: false }),
+            _ => What::Command(Op::PutAccount { networks: random.chance(50) }),
         },
         Theme::Keys => match dice {
             0..45 => {
@@ -123,7 +123,7 @@ fn what(theme: Theme, may_sweep: bool, random: &mut Random) -> What {
             60..70 => What::Command(Op::LookUp { token: random.below(u64::from(TOKENS)) as u8 }),
             70..78 => What::Command(Op::Revoke { token: random.below(u64::from(TOKENS)) as u8 }),
             78..86 => What::Command(Op::Rotate { old: random.below(2) as u8, new: TOKENS - 1 }),
-            _ => What::Command(Op::PutAccount { networks: false }),
+            _ => What::Command(Op::PutAccount { networks: random.chance(40) }),
         },
         Theme::Leases => {
             let late = random.chance(40);

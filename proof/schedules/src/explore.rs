@@ -11,7 +11,7 @@ const SEED: u64 = 0x746f_6c6c_6761_7465;
 /// How often the threads of a PCT schedule are changed.
 const DEPTH: usize = 3;
 /// Bytes: commands need more than the scheduler gives by itself.
-const STACK: usize = 1 << 18;
+const STACK: usize = 1 << 20;
 
 /// So many schedules, or as many times more as `TOLLGATE_SCHEDULES` says.
 #[must_use]

@@ -134,6 +134,21 @@ fn nothing_is_admitted_after_a_revocation_has_returned() {
 }
 
 #[test]
+fn nothing_is_admitted_from_outside_after_networks_were_set() {
+    explore(150, || {
+        let networks = Op::PutAccount { networks: true };
+        let told = race(&[
+            vec![command(networks.clone())],
+            vec![get(1), request(0, None, Some(2)), request(0, Some(0), None)],
+            vec![request(1, None, None), get(1)],
+        ]);
+        let admitted = after(&told, &networks)
+            .filter(|(_, verdict)| matches!(verdict, Verdict::Admitted { .. }));
+        assert_eq!(admitted.count(), 0);
+    });
+}
+
+#[test]
 fn a_wallet_is_raced_to_zero_and_never_below() {
     explore(120, || {
         let ask = || request(0, None, Some(4));

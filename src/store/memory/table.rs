@@ -13,10 +13,10 @@ use alloc::vec::Vec;
 use crate::store::memory::slot::{Contents, Key, Locked, Look, Slot};
 use crate::store::memory::sync::{AtomicU32, AtomicU64, OnceLock, Ordering, Wait};
 
-/// Slots of a segment: four kilobytes.
-const SLOTS: usize = 64;
+/// Slots of a segment: four kilobytes. Fewer where a scheduler chooses who goes on: then few tokens split segments.
+const SLOTS: usize = if cfg!(tollgate_shuttle) { 8 } else { 64 };
 /// A segment with so many tokens is split before it takes another: probes stay short.
-const FULL: usize = 48;
+const FULL: usize = SLOTS / 4 * 3;
 /// Segments of a page, once there are so many. Before that a page has as many as all before it.
 const PAGE: usize = 1024;
 /// Pages before that.

@@ -114,13 +114,15 @@ impl Tokens {
             Rest::ScopeList(_) => None,
             Rest::Record(number) => self.records.get(number),
         };
+        // The revision first: what changes after it is admitted under another one.
+        let revision = accounts.revision(account);
         Some(Found {
             account,
             scopes,
             revoked: slot.is_revoked(),
             record,
             has_networks: accounts.has_networks(account),
-            revision: accounts.revision(account),
+            revision,
         })
     }
 
