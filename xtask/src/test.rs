@@ -2,6 +2,7 @@
 
 use crate::backends;
 use crate::c as c_library;
+use crate::counts;
 use crate::fuzz;
 use crate::run::{Failure, Run, root};
 use crate::wasm;
@@ -35,6 +36,8 @@ pub(crate) enum Part {
     Playground,
     /// This program.
     Xtask,
+    /// Instructions of the hot paths.
+    Counts,
 }
 
 const ADVICE: &str = "the failed test and its message are above; run it alone with the same line \
@@ -57,6 +60,7 @@ impl Part {
             "worker" => Part::Worker,
             "playground" => Part::Playground,
             "xtask" => Part::Xtask,
+            "counts" => Part::Counts,
             _ => return None,
         })
     }
@@ -77,6 +81,7 @@ impl Part {
             Part::Worker => wasm::test_worker(),
             Part::Playground => wasm::test_playground(),
             Part::Xtask => package("xtask"),
+            Part::Counts => counts::compare(),
         }
     }
 }
@@ -91,7 +96,8 @@ pub(crate) fn all() -> Result<(), Failure> {
     core_without_std()?;
     no_std()?;
     wasm::javascript()?;
-    installed()
+    installed()?;
+    counts::compare()
 }
 
 fn c() -> Result<(), Failure> {
@@ -179,7 +185,7 @@ mod tests {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let (parts, _) = parts.split_once("\n  bench").unwrap();
         let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
-        assert_eq!(parts.len(), 13);
+        assert_eq!(parts.len(), 14);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }
