@@ -10,7 +10,7 @@ use tollgate_region::{Region, RegionOptions};
 
 const FLOOD: u64 = 1_000_000;
 /// Of cells that need a block: at the bound each looks for expired blocks, which a build for tests does slowly.
-const WINDOWS_FLOOD: u64 = 10_000;
+const WINDOWS_FLOOD: u64 = 4_000;
 const OPTIONS: RegionOptions = RegionOptions { cells: 10_000, windows: 5_000 };
 
 #[test]
@@ -32,7 +32,7 @@ fn a_million_keys_fit_in_no_more_memory_and_reset_no_cell() {
         (0..3).for_each(|kind| assert_eq!(take(kind, number), Ok(true)));
     }
     let full = Err(StoreError::Full { what: "limiter cells" });
-    let mut flood = |kind: usize, count: u64| -> u64 {
+    let flood = |kind: usize, count: u64| -> u64 {
         let admitted = |number: &u64| {
             let answer = take(kind, *number);
             assert!(answer == Ok(true) || answer == full, "{answer:?}");
