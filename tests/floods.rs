@@ -33,10 +33,6 @@ fn most_bytes(cells: usize, claims: usize, response_bytes: usize) -> u64 {
 
 #[track_caller]
 fn assert_bounded(counted: &AllocationInfo, bound: u64) {
-    println!(
-        "{} bytes at most, {} in the end, bound {bound}",
-        counted.bytes_max, counted.bytes_current
-    );
     assert!(counted.bytes_max <= bound, "{} bytes, over the bound of {bound}", counted.bytes_max);
 }
 
