@@ -5,10 +5,13 @@ use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use tollgate::{
-    AccountPatch, Admin, Amount, Engine, MemoryStore, PolicyConfig, Request, Status, TokenFormat,
-    TokenPatch, TokenText, Verdict,
+    AccountPatch, Admin, Algorithm, Amount, Engine, LimitId, LimitStore, MemoryOptions,
+    MemoryStore, PolicyConfig, Request, Status, TokenFormat, TokenPatch, TokenText,
 };
 
+use tollgate_region::{Region, RegionOptions};
+
+use crate::paths::{cell_keys, limit};
 use crate::world::{START_MS, account, bearer, token};
 use crate::{honest, hostile};
 
@@ -36,6 +39,8 @@ pub(crate) fn count() {
     keys();
     strangers();
     lines();
+    bounds();
+    region_bound();
 }
 
 /// One account with one token, `acme`.
@@ -46,8 +51,12 @@ struct Shop {
 
 impl Shop {
     fn new() -> Self {
+        Shop::bounded(&MemoryOptions::default())
+    }
+
+    fn bounded(options: &MemoryOptions) -> Self {
         let engine = Engine::new(PolicyConfig::from_toml(POLICY).unwrap().compile().unwrap());
-        let store = MemoryStore::default();
+        let store = MemoryStore::new(*options);
         let admin = Admin::new(&store);
         admin.put_account(&account(1), Amount(0), AccountPatch::default(), START_MS).unwrap();
         let digest = engine.digest(&TokenText::parse(TokenFormat::Opaque, "acme").unwrap());
@@ -73,11 +82,10 @@ impl Shop {
         black_box(self.engine.decide(&self.store, &request));
     }
 
-    fn post(&self, key: &str) {
+    fn post(&self, key: &str, status: Status) {
         let headers = [("authorization", "Bearer acme"), ("idempotency-key", key)];
         let request = Request::new(b"POST", b"/pay", START_MS).with_headers(&headers);
-        let decision = self.engine.decide(&self.store, &request);
-        assert_eq!(decision.verdict(), Verdict::Allow);
+        assert_eq!(self.engine.decide(&self.store, &request).status(), status);
     }
 }
 
@@ -116,7 +124,7 @@ fn keys() {
     let count = |key: fn(usize) -> String| {
         let shop = Shop::new();
         let keys: Vec<String> = (0..CALLS).map(key).collect();
-        move |number: usize| shop.post(&keys[number])
+        move |number: usize| shop.post(&keys[number], Status::Allowed)
     };
     honest("key", count(|number| format!("{:016x}", mixed(number)).repeat(15)));
     hostile("key_sequential", "key", AT_MOST, count(|number| format!("{number:0>240}")));
@@ -178,4 +186,45 @@ fn lines() {
     let hops = [VALUE; 63].join(",");
     let one_line = [("x-forwarded-for", hops.as_str()), ACME[0]];
     hostile("hops_in_one_line", "lines", AT_MOST, |_| shop.ask(proxy, &one_line));
+}
+
+/// What is refused at a bound, beside what there is room for: a flood goes on when it has filled the store.
+fn bounds() {
+    let mut options = MemoryOptions::default();
+    (options.max_cells, options.max_claims) = (64, 64);
+    let shop = Shop::bounded(&options);
+    let network = |number: usize| network(mixed(number));
+    // Each part of the store has room for one.
+    for number in CALLS..2 * CALLS {
+        shop.ask(network(number), &ACME);
+    }
+    hostile("source_when_full", "source", AT_MOST, |number| {
+        shop.get(network(number), &ACME, Status::StoreUnavailable);
+    });
+
+    let shop = Shop::bounded(&options);
+    let key = |number: usize| format!("{:016x}", mixed(number)).repeat(15);
+    (0..64).for_each(|number| shop.post(&key(CALLS + number), Status::Allowed));
+    let keys: Vec<String> = (0..CALLS).map(key).collect();
+    hostile("key_when_full", "key", AT_MOST, |number| {
+        shop.post(&keys[number], Status::StoreUnavailable);
+    });
+}
+
+/// The same in a region, whose windows have a bound of their own.
+fn region_bound() {
+    let mut limit = limit();
+    limit.algorithm = Algorithm::FixedWindow;
+    limit.id = LimitId::of("window", limit.algorithm);
+    let keys = cell_keys(&limit, 3 * CALLS);
+    let directory = tempfile::tempdir().unwrap();
+    let options = RegionOptions { cells: 4 * CALLS, windows: 2 * CALLS };
+    let region = Region::open(directory.path().join("region"), &options, &[7; 16]).unwrap();
+    let take = |number: usize| region.take(&keys[number], &limit, &limit.quota, START_MS).is_ok();
+    (0..CALLS).for_each(|number| assert!(take(number)));
+    honest("region_window", |number| assert!(take(CALLS + number)));
+    // Each looks through a thousand blocks for one that has expired.
+    hostile("region_window_when_full", "region_window", 60, |number| {
+        assert!(!take(2 * CALLS + number));
+    });
 }

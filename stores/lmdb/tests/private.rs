@@ -1,5 +1,6 @@
 //! Who may read the files of a store.
-#![cfg(all(test, unix))]
+#![cfg(test)]
+#![cfg(unix)]
 
 mod common;
 
