@@ -223,7 +223,7 @@ fn region_bound() {
     let take = |number: usize| region.take(&keys[number], &limit, &limit.quota, START_MS).is_ok();
     (0..CALLS).for_each(|number| assert!(take(number)));
     honest("region_window", |number| assert!(take(CALLS + number)));
-    // Each looks through a thousand blocks for one that has expired.
+    // Each looks through 2,048 blocks for one that has expired.
     hostile("region_window_when_full", "region_window", 60, |number| {
         assert!(!take(2 * CALLS + number));
     });
