@@ -26,16 +26,23 @@ pub(crate) fn for_playground() -> Result<(), Failure> {
     ensure(&CHROMIUM)
 }
 
+const VALGRIND: Program = Program { name: "valgrind", package: "valgrind" };
+
 /// What uses the installed C library, and looks at it.
 const C_TOOLS: &[Program] = &[
     Program { name: "gcc", package: "gcc" },
     Program { name: "g++", package: "g++" },
     Program { name: "make", package: "make" },
     Program { name: "clang", package: "clang" },
-    Program { name: "valgrind", package: "valgrind" },
+    VALGRIND,
     Program { name: "pkg-config", package: "pkg-config" },
     Program { name: "objcopy", package: "binutils" },
 ];
+
+/// Makes sure that instructions can be counted.
+pub(crate) fn for_counts() -> Result<(), Failure> {
+    ensure(&VALGRIND)
+}
 
 /// Makes sure that compilers and checkers for the C library are there.
 pub(crate) fn for_c() -> Result<(), Failure> {

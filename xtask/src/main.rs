@@ -6,6 +6,7 @@ mod backends;
 mod bench;
 mod c;
 mod check;
+mod counts;
 mod files;
 mod fuzz;
 mod header;
@@ -25,8 +26,14 @@ usage: cargo xtask COMMAND
 
   check           formatting, lints, documentation, module directions, file sizes, packages
   test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, envoy, wasm,
+<<<<<<< HEAD
                   worker, playground, schedules, histories, xtask
+=======
+                  worker, playground, xtask, counts
+>>>>>>> guards
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
+  counts [--record]
+                  instructions of the hot paths beside those on record; --record writes the record anew
   header          writes include/tollgate.h anew
   install --prefix DIR [--libdir DIR]
                   builds the C library and installs it for other builds; respects DESTDIR
@@ -51,6 +58,8 @@ fn main() -> ExitCode {
             None => return wrong_usage(&format!("there is no part {part:?}")),
         },
         ["bench", rest @ ..] if rest.iter().all(|arg| *arg == "--json") => bench::bench(rest),
+        ["counts"] => counts::compare(),
+        ["counts", "--record"] => counts::write_record(),
         ["header"] => header::write(),
         ["install", rest @ ..] => match install::Places::parse(rest) {
             Ok(places) => install::install(&places),

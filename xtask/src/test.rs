@@ -2,6 +2,7 @@
 
 use crate::backends;
 use crate::c as c_library;
+use crate::counts;
 use crate::fuzz;
 use crate::run::{Failure, Run, root};
 use crate::wasm;
@@ -39,6 +40,8 @@ pub(crate) enum Part {
     Histories,
     /// This program.
     Xtask,
+    /// Instructions of the hot paths.
+    Counts,
 }
 
 const ADVICE: &str = "the failed test and its message are above; run it alone with the same line \
@@ -63,6 +66,7 @@ impl Part {
             "schedules" => Part::Schedules,
             "histories" => Part::Histories,
             "xtask" => Part::Xtask,
+            "counts" => Part::Counts,
             _ => return None,
         })
     }
@@ -85,6 +89,7 @@ impl Part {
             Part::Schedules => schedules(),
             Part::Histories => backends::for_stores().and_then(|()| package("tollgate-histories")),
             Part::Xtask => package("xtask"),
+            Part::Counts => counts::compare(),
         }
     }
 }
@@ -100,7 +105,8 @@ pub(crate) fn all() -> Result<(), Failure> {
     no_std()?;
     schedules()?;
     wasm::javascript()?;
-    installed()
+    installed()?;
+    counts::compare()
 }
 
 fn c() -> Result<(), Failure> {
@@ -197,7 +203,7 @@ mod tests {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let (parts, _) = parts.split_once("\n  bench").unwrap();
         let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
-        assert_eq!(parts.len(), 15);
+        assert_eq!(parts.len(), 16);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }
