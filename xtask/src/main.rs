@@ -13,6 +13,7 @@ mod install;
 mod metadata;
 mod modules;
 mod run;
+mod simulate;
 mod test;
 mod wasm;
 
@@ -32,6 +33,8 @@ usage: cargo xtask COMMAND
                   builds the C library and installs it for other builds; respects DESTDIR
   fuzz [--seconds N] [TARGET]
                   all fuzz targets, or one, for N seconds each (60)
+  simulate [--seeds N] [--seed S] [--events E] [--threads T] [--bug NAME] [--trace]
+                  N simulations with faults against a model, from seed S on; --trace tells all of one
   wasm            builds the npm package in bindings/wasm/npm
   playground [--serve]
                   builds the playground in target/playground; --serve shows it on 127.0.0.1:8088
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
             Ok(plan) => fuzz::fuzz(&plan),
             Err(problem) => return wrong_usage(&problem),
         },
+        ["simulate", rest @ ..] => simulate::simulate(rest),
         ["wasm"] => wasm::build(),
         ["playground"] => wasm::build_playground(),
         ["playground", "--serve"] => wasm::serve(),
