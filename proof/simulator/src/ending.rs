@@ -1,5 +1,6 @@
 //! The upstream answers, and the host tells the store: once, twice, late, differently, or never.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tollgate::{
@@ -21,6 +22,17 @@ pub(crate) struct Run {
     pub(crate) told: Option<End>,
 }
 
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Run { account, number, reserved, told } = self;
+        write!(f, "number {number} of account {account}, which reserved {reserved}")?;
+        match told {
+            Some(end) => write!(f, ", with {end:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A settlement that is on its way for long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Late {
@@ -39,7 +51,7 @@ pub(crate) enum By {
 impl World<'_> {
     /// The upstream runs a request that was let through.
     pub(crate) fn run(&mut self, run: Run) {
-        note!(self, "      runs as {run:?}");
+        note!(self, "      runs: {run}");
         if self.rng.u8(0..16) == 0 {
             self.hit(Fault::NeverSettled);
             self.set_aside(run);
@@ -69,7 +81,7 @@ impl World<'_> {
         let mut run = self.running.swap_remove(place);
         let end = self.end(run.reserved);
         run.told = Some(end);
-        note!(self, "  {run:?}");
+        note!(self, "  ends: {run}");
         self.set_aside(run);
         let now_ms = self.now_ms;
         match self.roll() {
@@ -101,7 +113,7 @@ impl World<'_> {
     pub(crate) fn deliver(&mut self) -> Checked {
         let place = self.rng.usize(0..self.late.len());
         let Late { run, end, sent_ms } = self.late.swap_remove(place);
-        note!(self, "  arrives, sent at {sent_ms}: {run:?}");
+        note!(self, "  arrives late, sent at {sent_ms}: {run}");
         if sent_ms + BACK_MS < self.latest_ms {
             self.hit(Fault::CommandLost);
             return Ok(());
@@ -116,7 +128,7 @@ impl World<'_> {
         let run = self.ended[place];
         let other = self.end(run.reserved);
         let end = run.told.filter(|_| self.rng.bool()).unwrap_or(other);
-        note!(self, "  tells again, {end:?}: {run:?}");
+        note!(self, "  is told again, {end:?}: {run}");
         self.hit(Fault::ToldAgain);
         let now_ms = self.now_ms;
         self.tell(run, end, By::Host, now_ms, None)

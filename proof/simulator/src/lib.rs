@@ -55,6 +55,8 @@ impl Default for Plan {
 pub struct Failure {
     /// Its seed.
     pub seed: u64,
+    /// What was simulated of it.
+    pub plan: Plan,
     /// The event at which it showed, counted from 0; the number of events, when it showed at the end.
     pub event: u64,
     /// What was expected, and what was.
@@ -95,7 +97,7 @@ fn run(
     traced: bool,
 ) -> Result<(Totals, Vec<String>), Failure> {
     let arenas = Arenas::default();
-    let failure = |event, what, lines| Failure { seed, event, what, lines };
+    let failure = |event, what, lines| Failure { seed, plan: *plan, event, what, lines };
     let mut world = World::new(catalogue, &arenas, seed, plan.bug, traced)
         .map_err(|what| failure(0, what, Vec::new()))?;
     for event in 0..=plan.events {
@@ -109,7 +111,7 @@ fn run(
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { seed, event, what, lines } = self;
+        let Failure { seed, plan, event, what, lines } = self;
         let hidden = lines.len().saturating_sub(LAST_LINES);
         if hidden > 0 {
             writeln!(f, "… {hidden} lines before")?;
@@ -118,6 +120,13 @@ impl fmt::Display for Failure {
             writeln!(f, "{line}")?;
         }
         writeln!(f, "\nseed {seed} fails at event {event}: {what}")?;
-        write!(f, "replay it with: cargo xtask simulate --seed {seed} --trace")
+        write!(f, "replay it with: cargo xtask simulate --seed {seed}")?;
+        if plan.events != Plan::default().events {
+            write!(f, " --events {}", plan.events)?;
+        }
+        if let Some(bug) = plan.bug {
+            write!(f, " --bug {bug:?}")?;
+        }
+        write!(f, " --trace")
     }
 }

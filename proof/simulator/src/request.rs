@@ -70,7 +70,7 @@ impl<'a> World<'a> {
     /// A client sends a request, a new one or one that it has sent before.
     pub(crate) fn start(&mut self) -> Checked {
         let asked = self.ask();
-        note!(self, "  {asked:?}");
+        note!(self, "  request of {asked}");
         let catalogue = self.catalogue;
         let sent = self.arenas.sent.alloc(Sent {
             authorization: match asked.who {
@@ -166,7 +166,7 @@ impl<'a> World<'a> {
     pub(crate) fn step(&mut self) -> Checked {
         let place = self.rng.usize(0..self.calls.len());
         let call = self.calls.swap_remove(place);
-        note!(self, "  goes on: {:?}", call.asked);
+        note!(self, "  goes on: {}", call.asked);
         self.go_on(call)
     }
 
@@ -263,6 +263,7 @@ impl<'a> World<'a> {
         call.seen = (account.changes, one.changes, account.changes_of_tokens);
         let rules = &self.catalogue.policies[call.asked.policy].rules;
         call.standing = self.model.standing(token, rules, &call.asked);
+        note!(self, "      look-up: {:?}, revision {}", call.standing, credential.revision);
         if let Some(admission) = admission {
             let may = matches!(call.standing, Standing::Fine { .. });
             same("whether a look-up may admit at once", may, true)?;
@@ -286,6 +287,10 @@ impl<'a> World<'a> {
                 if matches!(admission.verdict, AdmitVerdict::CredentialChanged) {
                     let may = must || tokens != call.seen.2;
                     self.totals.looked_up_again += 1;
+                    note!(
+                        self,
+                        "      admission: the account was changed, so it is looked up again"
+                    );
                     call.expected = Expected::Nothing;
                     return same("whether anything was changed since the look-up", may, true);
                 }
@@ -350,6 +355,7 @@ impl<'a> World<'a> {
         self.touched[account] = true;
         let observes = !matches!(call.standing, Standing::Fine { .. });
         let said = self.model.admit(token, rules, &asked, observes);
+        note!(self, "      admission: {:?}", given.verdict);
         match (&given.verdict, &said.verdict) {
             (AdmitVerdict::Admitted { reservation }, Verdict::Admitted { number }) => {
                 same("the reservation", *reservation, number.map(ReservationId))?;
@@ -416,7 +422,7 @@ impl<'a> World<'a> {
     fn decided(&mut self, call: Call<'a>) -> Checked {
         let Call { evaluation, asked, expected, standing, look_ups, .. } = call;
         let decision = evaluation.into_decision();
-        note!(self, "      {}", decision.status().code());
+        note!(self, "      decision: {}", decision.status().code());
         self.totals.decided(decision.status());
         self.totals.compared += 1;
         let rules = &self.catalogue.policies[asked.policy].rules;

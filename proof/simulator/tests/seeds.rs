@@ -20,7 +20,7 @@ fn hold(seeds: impl Iterator<Item = u64>) -> Totals {
 
 #[test]
 fn the_same_seeds_hold_and_reach_everything() {
-    let totals = hold(0..1_500);
+    let totals = hold(0..1_000);
     println!("{totals}");
     assert_eq!(totals.missing(), Vec::<String>::new(), "never reached");
     assert!(totals.faulty_percent() >= 10, "{} %", totals.faulty_percent());
@@ -37,13 +37,14 @@ fn new_seeds_hold() {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
     let first = given.unwrap_or_else(|| u64::try_from(now()).unwrap());
     println!("run the same seeds with TOLLGATE_SEED={first}");
-    hold((0..1_000).map(|offset| first.wrapping_add(offset)));
+    hold((0..600).map(|offset| first.wrapping_add(offset)));
 }
 
 #[test]
 fn a_seed_means_the_same_every_time() {
-    for seed in 0..40 {
-        let trace = || explain(&Catalogue::default(), seed, &Plan::default()).unwrap();
+    let catalogue = Catalogue::default();
+    for seed in 0..20 {
+        let trace = || explain(&catalogue, seed, &Plan::default()).unwrap();
         assert_eq!(trace(), trace(), "seed {seed}");
     }
 }

@@ -1,5 +1,7 @@
 //! The checks of a request, one after the other.
 
+use std::fmt;
+
 use tollgate::{
     Amount, CapHolder, Counts, Denial, LimitReport, OnExpiry, Partition, Quota, Shadows,
 };
@@ -8,8 +10,8 @@ use super::limits::{Answer, look};
 use super::money::{Reservation, State};
 use super::{Account, Claim, Model, Token};
 use crate::catalogue::{
-    Definition, IN_NETWORK, LIMITS, LimitRule, NEEDS_WRITE, NOWHERE, RouteRule, Rules,
-    SOURCE_PARTITIONS,
+    Definition, IN_NETWORK, KEY_TEXTS, LIMITS, LimitRule, NEEDS_WRITE, NOWHERE, ROUTES, RouteRule,
+    Rules, SENDERS, SOURCE_PARTITIONS, SOURCES,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +42,37 @@ pub(crate) struct Asked {
     pub(crate) peek: bool,
     pub(crate) policy: usize,
     pub(crate) now_ms: u64,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.who {
+            Who::Nobody => f.write_str("nobody")?,
+            Who::Stranger => f.write_str("a stranger")?,
+            Who::Token(token) => write!(f, "token {token}")?,
+        }
+        let (method, target, _) = ROUTES[self.route];
+        write!(f, " from {}: {method} {target}", SOURCES[self.source].unwrap_or("nowhere"))?;
+        match self.key {
+            Key::Absent => {}
+            Key::Malformed => f.write_str(", a key that is none")?,
+            Key::Given(key) => write!(f, ", {}", KEY_TEXTS[usize::from(key)])?,
+        }
+        write!(f, ", body {}", self.body)?;
+        if let Some(cost) = self.cost {
+            write!(f, ", cost {cost}")?;
+        }
+        if let Some(sender) = self.sender {
+            write!(f, ", sender {}", SENDERS[usize::from(sender)])?;
+        }
+        if self.invalid {
+            f.write_str(", invalid")?;
+        }
+        if self.peek {
+            f.write_str(", peek")?;
+        }
+        write!(f, " (policy {}, at {})", self.policy, self.now_ms)
+    }
 }
 
 /// What the token and its account say of a request.
