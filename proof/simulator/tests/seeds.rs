@@ -37,7 +37,7 @@ fn new_seeds_hold() {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
     let first = given.unwrap_or_else(|| u64::try_from(now()).unwrap());
     println!("run the same seeds with TOLLGATE_SEED={first}");
-    hold((0..600).map(|offset| first.wrapping_add(offset)));
+    hold((0..2_000).map(|offset| first.wrapping_add(offset)));
 }
 
 #[test]
