@@ -14,6 +14,7 @@ mod install;
 mod metadata;
 mod modules;
 mod run;
+mod simulate;
 mod test;
 mod wasm;
 
@@ -26,11 +27,7 @@ usage: cargo xtask COMMAND
 
   check           formatting, lints, documentation, module directions, file sizes, packages
   test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, envoy, wasm,
-<<<<<<< HEAD
-                  worker, playground, schedules, histories, xtask
-=======
-                  worker, playground, xtask, counts
->>>>>>> guards
+                  worker, playground, schedules, histories, simulator, counts, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
   counts [--record]
                   instructions of the hot paths beside those on record; --record writes the record anew
@@ -39,6 +36,8 @@ usage: cargo xtask COMMAND
                   builds the C library and installs it for other builds; respects DESTDIR
   fuzz [--seconds N] [TARGET]
                   all fuzz targets, or one, for N seconds each (60)
+  simulate [--seeds N] [--seed S] [--events E] [--threads T] [--bug NAME] [--trace]
+                  N simulations with faults against a model, from seed S on; --trace tells all of one
   wasm            builds the npm package in bindings/wasm/npm
   playground [--serve]
                   builds the playground in target/playground; --serve shows it on 127.0.0.1:8088
@@ -69,6 +68,7 @@ fn main() -> ExitCode {
             Ok(plan) => fuzz::fuzz(&plan),
             Err(problem) => return wrong_usage(&problem),
         },
+        ["simulate", rest @ ..] => simulate::simulate(rest),
         ["wasm"] => wasm::build(),
         ["playground"] => wasm::build_playground(),
         ["playground", "--serve"] => wasm::serve(),

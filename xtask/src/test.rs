@@ -38,6 +38,8 @@ pub(crate) enum Part {
     Schedules,
     /// Concurrent histories of the stores, recorded and checked.
     Histories,
+    /// Engine, clients, store and clock in one thread under a seed.
+    Simulator,
     /// This program.
     Xtask,
     /// Instructions of the hot paths.
@@ -65,6 +67,7 @@ impl Part {
             "playground" => Part::Playground,
             "schedules" => Part::Schedules,
             "histories" => Part::Histories,
+            "simulator" => Part::Simulator,
             "xtask" => Part::Xtask,
             "counts" => Part::Counts,
             _ => return None,
@@ -88,6 +91,7 @@ impl Part {
             Part::Playground => wasm::test_playground(),
             Part::Schedules => schedules(),
             Part::Histories => backends::for_stores().and_then(|()| package("tollgate-histories")),
+            Part::Simulator => package("tollgate-simulator"),
             Part::Xtask => package("xtask"),
             Part::Counts => counts::compare(),
         }
@@ -203,7 +207,7 @@ mod tests {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let (parts, _) = parts.split_once("\n  bench").unwrap();
         let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
-        assert_eq!(parts.len(), 16);
+        assert_eq!(parts.len(), 17);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }
