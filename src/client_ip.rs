@@ -6,6 +6,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str;
 
+use arrayvec::ArrayVec;
 use ipnet::{IpNet, Ipv4Net};
 use thiserror::Error;
 
@@ -46,8 +47,8 @@ pub(crate) fn client_ip(
         ForwardedHeader::Forwarded => "forwarded",
     };
     let mut hops_left = MAX_HOPS;
-    for nth in (0..count_lines(headers, name)?).rev() {
-        let mut rest = headers.value(name, nth);
+    for line in lines(headers, name)?.into_iter().rev() {
+        let mut rest = Some(line);
         while let Some(line) = rest {
             hops_left = hops_left.checked_sub(1)?;
             let (before, entry) = split_last_entry(line, header);
@@ -64,16 +65,16 @@ pub(crate) fn client_ip(
     Some(source)
 }
 
-/// The number of lines that a header came in; none when they are over the bounds.
-fn count_lines(headers: &dyn Headers, name: &str) -> Option<usize> {
-    let mut bytes_left = MAX_BYTES;
-    for nth in 0..=MAX_LINES {
-        match headers.value(name, nth) {
-            Some(line) => bytes_left = bytes_left.checked_sub(line.len())?,
-            None => return Some(nth),
-        }
-    }
-    None
+/// The lines that a header came in; none when they are over the bounds.
+fn lines<'h>(headers: &'h dyn Headers, name: &str) -> Option<ArrayVec<&'h [u8], MAX_LINES>> {
+    let mut lines = ArrayVec::new();
+    let mut bytes_left = Some(MAX_BYTES);
+    headers.each_value(name, &mut |line| {
+        let taken = lines.try_push(line).ok().and(bytes_left);
+        bytes_left = taken.and_then(|left| left.checked_sub(line.len()));
+        bytes_left.is_some()
+    });
+    bytes_left.map(|_| lines)
 }
 
 /// The entry after the last comma, and what stands before that comma.

@@ -12,6 +12,16 @@ pub trait Headers: Sync {
     /// The `nth` value (from 0, in order of arrival) of the header `name`, which is lower-case.
     fn value(&self, name: &str, nth: usize) -> Option<&[u8]>;
 
+    /// Gives all values of the header `name`, which is lower-case, to `each`, in order of arrival, until it says
+    /// `false`. Worth its own body where [`value`](Self::value) looks through all headers each time.
+    fn each_value<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h [u8]) -> bool) {
+        for value in (0..).map_while(|nth| self.value(name, nth)) {
+            if !each(value) {
+                return;
+            }
+        }
+    }
+
     /// The value of a header that may be sent only once.
     fn single(&self, name: &str) -> Single<'_> {
         match (self.value(name, 0), self.value(name, 1)) {
@@ -47,6 +57,14 @@ impl<N: AsRef<[u8]> + Sync, V: AsRef<[u8]> + Sync> Headers for [(N, V)] {
             .map(|(_, value)| value.as_ref())
     }
 
+    fn each_value<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h [u8]) -> bool) {
+        for (key, value) in self {
+            if is_named(key.as_ref(), name) && !each(value.as_ref()) {
+                return;
+            }
+        }
+    }
+
     fn single(&self, name: &str) -> Single<'_> {
         // One pass: this is asked of every request.
         let mut found = Single::None;
@@ -65,6 +83,10 @@ impl<N: AsRef<[u8]> + Sync, V: AsRef<[u8]> + Sync> Headers for [(N, V)] {
 impl<N: AsRef<[u8]> + Sync, V: AsRef<[u8]> + Sync, const LEN: usize> Headers for [(N, V); LEN] {
     fn value(&self, name: &str, nth: usize) -> Option<&[u8]> {
         self.as_slice().value(name, nth)
+    }
+
+    fn each_value<'h>(&'h self, name: &str, each: &mut dyn FnMut(&'h [u8]) -> bool) {
+        self.as_slice().each_value(name, each);
     }
 
     fn single(&self, name: &str) -> Single<'_> {
