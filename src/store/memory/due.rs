@@ -14,6 +14,7 @@ const RUNS: usize = 4;
 /// run touches none of them.
 #[derive(Debug)]
 pub(super) struct DueQueue<T> {
+    len: usize,
     earliest_ms: u64,
     /// Where the earliest is: a run, or [`RUNS`] for the heap.
     earliest: usize,
@@ -28,6 +29,7 @@ pub(super) struct DueQueue<T> {
 impl<T: Ord> Default for DueQueue<T> {
     fn default() -> Self {
         DueQueue {
+            len: 0,
             earliest_ms: u64::MAX,
             earliest: RUNS,
             firsts_ms: [u64::MAX; RUNS + 1],
@@ -40,7 +42,7 @@ impl<T: Ord> Default for DueQueue<T> {
 
 impl<T: Ord + Copy> DueQueue<T> {
     pub(super) fn len(&self) -> usize {
-        self.runs.iter().map(VecDeque::len).fold(self.rest.len(), usize::saturating_add)
+        self.len
     }
 
     /// When the earliest entry falls due; `u64::MAX` when there is none.
@@ -67,6 +69,7 @@ impl<T: Ord + Copy> DueQueue<T> {
             }
             _ => self.rest.push(Reverse((due_ms, entry))),
         }
+        self.len = self.len.saturating_add(1);
         if let Some(first_ms) = self.firsts_ms.get_mut(best) {
             *first_ms = due_ms.min(*first_ms);
         }
@@ -85,9 +88,10 @@ impl<T: Ord + Copy> DueQueue<T> {
         }
     }
 
-    /// Takes the earliest entry away.
+    /// Takes the earliest entry away, if there is one.
     #[inline]
     pub(super) fn pop(&mut self) {
+        self.len = self.len.saturating_sub(1);
         let first = match self.runs.get_mut(self.earliest) {
             Some(run) => {
                 run.pop_front();

@@ -14,8 +14,8 @@ pub(super) trait Key: Copy + Eq {
 /// Records by key.
 ///
 /// The table holds nothing but places. The place that was freed last is filled first: a store in which
-/// as much ends as begins goes on in the same memory, most of which is in a cache. What was found, put or
-/// missed last is remembered: a command asks for the same key again and again.
+/// as much ends as begins goes on in the same memory, most of which is in a cache. What was asked for last
+/// is remembered, whether it is there or not: a command asks for the same key again and again.
 #[derive(Debug)]
 pub(super) struct Kept<K, V> {
     /// Keyed, as clients choose keys.
@@ -23,8 +23,7 @@ pub(super) struct Kept<K, V> {
     places: HashTable<u32>,
     entries: Vec<Entry<K, V>>,
     free: Vec<u32>,
-    last: u32,
-    missed: Option<K>,
+    last: Option<(K, Option<u32>)>,
 }
 
 #[derive(Debug)]
@@ -41,8 +40,7 @@ impl<K, V> Default for Kept<K, V> {
             places: HashTable::new(),
             entries: Vec::new(),
             free: Vec::new(),
-            last: 0,
-            missed: None,
+            last: None,
         }
     }
 }
@@ -64,24 +62,16 @@ impl<K: Key, V> Kept<K, V> {
     /// The place of a key.
     #[inline]
     pub(super) fn place(&mut self, key: &K) -> Option<u32> {
-        if self.at(self.last).is_some_and(|(known, _)| known == key) {
-            return Some(self.last);
-        }
-        if self.missed.as_ref() == Some(key) {
-            return None;
+        if let Some((last, place)) = &self.last
+            && last == key
+        {
+            return *place;
         }
         let hash = self.hasher.hash_one(key.word());
         let Kept { places, entries, .. } = self;
-        match places.find(hash, |place| is_at(entries, *place, key)) {
-            Some(place) => {
-                self.last = *place;
-                Some(*place)
-            }
-            None => {
-                self.missed = Some(*key);
-                None
-            }
-        }
+        let place = places.find(hash, |place| is_at(entries, *place, key)).copied();
+        self.last = Some((*key, place));
+        place
     }
 
     /// What a place holds.
@@ -125,8 +115,7 @@ impl<K: Key, V> Kept<K, V> {
             entries.get(*place as usize).map_or(0, |entry| hasher.hash_one(entry.key.word()))
         };
         places.insert_unique(hasher.hash_one(key.word()), place, hash_at);
-        self.last = place;
-        self.missed = None;
+        self.last = Some((key, Some(place)));
         place
     }
 
@@ -141,6 +130,9 @@ impl<K: Key, V> Kept<K, V> {
         let hash = self.hasher.hash_one(entry.key.word());
         if let Ok(found) = self.places.find_entry(hash, |at| *at == place) {
             found.remove();
+        }
+        if self.last.is_some_and(|(_, last)| last == Some(place)) {
+            self.last = None;
         }
         self.free.push(place);
         true
