@@ -343,6 +343,11 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Whether it is open and holds money.
+    pub(crate) fn holds_money(&self) -> bool {
+        self.state == ReservationState::Held && self.amount > Amount::ZERO
+    }
+
     /// What its final state gave back of what was held.
     pub(crate) fn freed(&self) -> Amount {
         self.amount.saturating_sub(self.state.posted())

@@ -7,41 +7,29 @@ use crate::ledger::{
     AccountRef, Amount, OnExpiry, Reservation, ReservationId, ReservationState, Spend, Wallet,
 };
 use crate::token::TokenDigest;
-use crate::transition::{Change, Changes, Due, NEVER_MS, Records};
+use crate::transition::{Change, Changes, NEVER_MS, Records};
 
 /// Deals with all that fell due in an account until `now_ms`. Gives how many leases and claims ended.
 ///
 /// # Errors
 /// Those of `records`; what was dealt with before stays so.
+#[inline]
 pub fn expire_account<R: Records>(
     records: &mut R,
     account: &AccountRef,
     now_ms: u64,
 ) -> Result<u64, R::Error> {
     let mut ended = 0_u64;
-    while let Some(due) = records.due(account, now_ms)? {
-        match due {
-            Due::Claim(_) => {
-                ended = ended.saturating_add(1);
-                records.forget(account, due)?;
-            }
-            Due::Reservation(id) => {
-                let held = |reservation: &Reservation| {
-                    reservation.state == ReservationState::Held && reservation.amount > Amount::ZERO
-                };
-                match records.reservation(account, id)?.filter(held) {
-                    Some(reservation) => {
-                        ended = ended.saturating_add(1);
-                        end_lease(records, account, id, reservation, now_ms)?;
-                    }
-                    None => records.forget(account, due)?,
-                }
-            }
-        }
+    loop {
+        let (claims, lease) = records.sweep(account, now_ms)?;
+        ended = ended.saturating_add(claims);
+        let Some((id, reservation)) = lease else { return Ok(ended) };
+        ended = ended.saturating_add(1);
+        end_lease(records, account, id, reservation, now_ms)?;
     }
-    Ok(ended)
 }
 
+#[inline(never)] // out of the way of the common case
 fn end_lease<R: Records>(
     records: &mut R,
     account: &AccountRef,
@@ -88,8 +76,7 @@ pub(super) fn foresee<R: Records>(
         return Ok((wallet, spend));
     }
     for (_, reservation) in records.reservations(account)? {
-        let open = reservation.state == ReservationState::Held && reservation.amount > Amount::ZERO;
-        if !open || reservation.lease_until_ms > now_ms {
+        if !reservation.holds_money() || reservation.lease_until_ms > now_ms {
             continue;
         }
         if let Some(state) = end_of_lease(&reservation) {
@@ -116,6 +103,7 @@ fn wallet_after(mut wallet: Wallet, reservation: &Reservation) -> Wallet {
 
 /// Writes a reservation that was held and now has its final state: posts what it says, frees the
 /// rest, and changes its claim with it.
+#[inline]
 pub(super) fn close<R: Records>(
     records: &mut R,
     account: &AccountRef,

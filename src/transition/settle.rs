@@ -67,6 +67,7 @@ pub(super) fn finish<R: Records>(
     }
 }
 
+#[inline]
 fn finish_held<R: Records>(
     records: &mut R,
     account: &AccountRef,

@@ -5,7 +5,6 @@ use alloc::collections::BinaryHeap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use core::hash::{BuildHasherDefault, Hasher};
 
 use crate::store::memory::sync::{
     AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, RwLock,
@@ -13,13 +12,10 @@ use crate::store::memory::sync::{
 use hashbrown::HashMap;
 
 use crate::command::AccountSettings;
-use crate::idempotency::{Claim, ClaimKey};
-use crate::ledger::{AccountId, Reservation, ReservationId, Spend, Wallet};
+use crate::ledger::{AccountId, Wallet};
 use crate::store::StoreError;
 use crate::store::memory::MemoryOptions;
-use crate::store::memory::due::DueQueue;
-use crate::token::TokenDigest;
-use crate::transition::{Due, NEVER_MS};
+use crate::store::memory::activity::Activity;
 
 const CHUNK: usize = 1024;
 const DUE_SHARDS: usize = 16;
@@ -68,18 +64,6 @@ pub(super) struct AccountState {
     pub(super) activity: Option<Box<Activity>>,
 }
 
-/// The claims, reservations and spend of an account.
-#[derive(Debug, Default)]
-pub(super) struct Activity {
-    pub(super) claims: HashMap<ClaimKey, (Claim, u64)>,
-    pub(super) reservations: HashMap<ReservationId, (Reservation, u64)>,
-    pub(super) token_spend: HashMap<TokenDigest, Spend, BuildHasherDefault<DigestHasher>>,
-    /// At least one entry for each of them, at or before the time it falls due.
-    due: DueQueue<Due>,
-    /// The earliest time under which this account stands in the store's own list.
-    registered_ms: Option<u64>,
-}
-
 /// A bounded count.
 #[derive(Debug)]
 pub(super) struct Count {
@@ -93,26 +77,29 @@ impl Count {
         Count { what, now: AtomicUsize::new(0), max }
     }
 
-    /// Whether there is room for one more, in the store and in an account that has `of_account` of them.
-    /// Threads that ask at once may each add one.
+    /// Whether there is room for one more, in the store, whose count is yet to be changed by `change`, and
+    /// in an account that has `of_account` of them. Threads that ask at once may each add one.
+    #[inline]
     pub(super) fn has_room(
         &self,
+        change: isize,
         of_account: usize,
         max_per_account: usize,
     ) -> Result<(), StoreError> {
-        if self.now.load(Ordering::Relaxed) < self.max && of_account < max_per_account {
+        let now = self.now.load(Ordering::Relaxed).saturating_add_signed(change);
+        if now < self.max && of_account < max_per_account {
             return Ok(());
         }
         Err(StoreError::Full { what: self.what })
     }
 
-    pub(super) fn add(&self) {
-        self.now.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn remove(&self) {
-        let _ =
-            self.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| now.checked_sub(1));
+    #[inline]
+    pub(super) fn change(&self, change: isize) {
+        if change > 0 {
+            self.now.fetch_add(change.unsigned_abs(), Ordering::Relaxed);
+        } else if change < 0 {
+            self.now.fetch_sub(change.unsigned_abs(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -128,7 +115,7 @@ impl Accounts {
             due: core::iter::repeat_with(Mutex::default).take(DUE_SHARDS).collect(),
             claims: Count::new("idempotency claims", options.max_claims),
             reservations: Count::new("reservations", options.max_reservations),
-            max_per_account: options.max_per_account,
+            max_per_account: options.max_per_account.min(Activity::MAX),
         }
     }
 
@@ -260,139 +247,5 @@ impl Chunk {
             accounts: core::iter::repeat_with(OnceLock::new).take(CHUNK).collect(),
             has_networks: [const { AtomicU64::new(0) }; CHUNK / 64],
         })
-    }
-}
-
-/// Takes eight bytes of a token digest as its hash. Only operators put digests in, of secrets that
-/// nobody chose: their bytes are uniform.
-#[derive(Debug, Default)]
-pub(super) struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-
-    fn write_usize(&mut self, _: usize) {} // the length of the array, always the same
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-impl Activity {
-    /// Notes when an entry falls due that was noted for `before_ms` before. Gives the time under which
-    /// the account must be registered with the store, if it is not registered early enough.
-    pub(super) fn note_due(
-        &mut self,
-        before_ms: Option<u64>,
-        due_ms: u64,
-        due: Due,
-    ) -> Option<u64> {
-        // What was put off keeps its note, and gets another when that one comes up.
-        if due_ms == NEVER_MS || before_ms.is_some_and(|before_ms| before_ms <= due_ms) {
-            return None;
-        }
-        self.due.push(due_ms, due);
-        self.drop_stale_notes();
-        self.unregistered()
-    }
-
-    /// Drops the notes of what is gone when they are the greater part:
-    /// else keys that are given up and claimed anew would pile up until each had fallen due.
-    fn drop_stale_notes(&mut self) {
-        let live = self.claims.len().saturating_add(self.reservations.len());
-        if self.due.len() < live.saturating_mul(2).saturating_add(64) {
-            return;
-        }
-        let Activity { claims, reservations, due, .. } = self;
-        due.retain(|(noted_ms, due)| {
-            let due_ms = match due {
-                Due::Claim(key) => claims.get(key).map(|(_, due_ms)| *due_ms),
-                Due::Reservation(id) => reservations.get(id).map(|(_, due_ms)| *due_ms),
-            };
-            due_ms.is_some_and(|due_ms| due_ms != NEVER_MS && due_ms >= *noted_ms)
-        });
-    }
-
-    /// The time under which the account must be registered, if it is not registered early enough.
-    pub(super) fn unregistered(&mut self) -> Option<u64> {
-        let (earliest_ms, _) = self.due.first()?;
-        if self.registered_ms.is_some_and(|registered_ms| registered_ms <= earliest_ms) {
-            return None;
-        }
-        self.registered_ms = Some(earliest_ms);
-        Some(earliest_ms)
-    }
-
-    /// The store took the account from its list of those with something due.
-    pub(super) fn forget_registration(&mut self) {
-        self.registered_ms = None;
-    }
-
-    /// The entry that fell due first, at or before `now_ms`.
-    pub(super) fn due(&mut self, now_ms: u64) -> Option<Due> {
-        while self.due.earliest_ms() <= now_ms {
-            let (noted_ms, due) = self.due.first()?;
-            if noted_ms > now_ms {
-                return None;
-            }
-            let due_ms = match &due {
-                Due::Claim(key) => self.claims.get(key).map(|(_, due_ms)| *due_ms),
-                Due::Reservation(id) => self.reservations.get(id).map(|(_, due_ms)| *due_ms),
-            };
-            match due_ms {
-                Some(due_ms) if due_ms <= now_ms => return Some(due),
-                // It was put off since it was noted.
-                Some(due_ms) => {
-                    self.due.pop();
-                    if due_ms != NEVER_MS {
-                        self.due.push(due_ms, due);
-                    }
-                }
-                None => self.due.pop(),
-            }
-        }
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::idempotency::Fingerprint;
-
-    #[test]
-    fn notes_of_what_is_gone_do_not_pile_up() {
-        let mut activity = Activity::default();
-        let fence = ReservationId(1);
-        for round in 0..10_000_u64 {
-            let mut bytes = [0; 32];
-            bytes[..8].copy_from_slice(&round.to_be_bytes());
-            let key = ClaimKey(bytes);
-            let claim = Claim {
-                fingerprint: Fingerprint(bytes),
-                fence,
-                lease_until_ms: 0,
-                expires_ms: 1_000_000,
-                response: None,
-            };
-            activity.claims.insert(key, (claim, 1_000_000 + round));
-            activity.note_due(None, 1_000_000 + round, Due::Claim(key));
-            // Every hundredth stays.
-            if round % 100 != 0 {
-                activity.claims.remove(&key);
-            }
-            assert!(activity.due.len() <= 2 * activity.claims.len() + 66);
-        }
-        let mut found = 0;
-        while let Some(due) = activity.due(u64::MAX) {
-            let Due::Claim(key) = due else { panic!("{due:?}") };
-            activity.claims.remove(&key).unwrap();
-            found += 1;
-        }
-        assert_eq!(found, 100);
     }
 }

@@ -1,8 +1,10 @@
 //! The store in this process's memory: sharded, bounded, gone with the process.
 
 mod accounts;
+mod activity;
 mod cells;
 mod due;
+mod kept;
 mod limits;
 mod records;
 mod slot;

@@ -1,6 +1,5 @@
 //! The records that one command has locked, as `transition` sees them.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -14,13 +13,17 @@ use crate::limit::{Cell, CellKey};
 use crate::policy::MAX_LIMITS_PER_ROUTE;
 use crate::store::StoreError;
 use crate::store::memory::MemoryStore;
-use crate::store::memory::accounts::{AccountState, Activity};
+use crate::store::memory::accounts::AccountState;
 use crate::store::memory::cells::CellShard;
 use crate::store::memory::slot::Key;
 use crate::store::memory::table::Writer;
 use crate::store::memory::tokens::{Seen, carried_cell};
 use crate::token::TokenDigest;
-use crate::transition::{Change, Changes, Due, Records};
+use crate::transition::{Changes, Due, Records};
+
+mod account;
+
+use account::Counts;
 
 /// What one command has locked: the tokens' writer, then an account, then cells in the order of their shards.
 /// What is not locked reads as absent. The token of an admission is only watched: it is locked for the
@@ -30,6 +33,9 @@ pub(super) struct View<'s> {
     now_ms: u64,
     tokens: Option<MutexGuard<'s, Writer>>,
     seen: Option<Seen>,
+    /// Before the account, and so written before it is free: else another command could take back
+    /// what is not yet added.
+    counts: Counts<'s>,
     account: Option<(u32, MutexGuard<'s, AccountState>)>,
     cells: ArrayVec<(usize, MutexGuard<'s, CellShard>), MAX_LIMITS_PER_ROUTE>,
 }
@@ -61,7 +67,15 @@ impl From<Interrupted> for StoreError {
 
 impl<'s> View<'s> {
     pub(super) fn new(store: &'s MemoryStore, now_ms: u64) -> Self {
-        View { store, now_ms, tokens: None, seen: None, account: None, cells: ArrayVec::new() }
+        View {
+            store,
+            now_ms,
+            tokens: None,
+            seen: None,
+            account: None,
+            counts: Counts::new(&store.accounts),
+            cells: ArrayVec::new(),
+        }
     }
 
     /// Keeps others from changing tokens.
@@ -121,28 +135,6 @@ impl<'s> View<'s> {
         self.cells.iter_mut().find(|(locked, _)| *locked == shard).map(|(_, guard)| &mut **guard)
     }
 
-    fn state(&mut self, account: &AccountRef) -> Option<&mut AccountState> {
-        let slot = match account {
-            AccountRef::Slot(slot) => *slot,
-            AccountRef::Id(id) => self.store.accounts.find(id)?,
-        };
-        self.account.as_mut().filter(|(locked, _)| *locked == slot).map(|(_, guard)| &mut **guard)
-    }
-
-    fn activity(&mut self, account: &AccountRef) -> Option<&mut Activity> {
-        self.state(account)?.activity.as_deref_mut()
-    }
-
-    /// Puts the account back on the store's list of those with something due, after it was taken off.
-    pub(super) fn register_due(&mut self) {
-        let Some((slot, state)) = &mut self.account else { return };
-        let Some(activity) = &mut state.activity else { return };
-        activity.forget_registration();
-        if let Some(due_ms) = activity.unregistered() {
-            self.store.accounts.register_due(*slot, due_ms);
-        }
-    }
-
     /// The moment from which an admission has happened: its token is as it was seen, and has its count.
     fn confirm_token(&mut self, cells: &[(CellKey, Cell, u64)]) -> Result<(), Interrupted> {
         let Some(seen) = self.seen else { return Ok(()) };
@@ -179,78 +171,7 @@ impl<'s> View<'s> {
             self.store.tokens.make_room(writer, &changes.tokens, now_ms)?;
         }
         let Some(account) = changes.account else { return Ok(()) };
-        let accounts = &self.store.accounts;
-        let activity = self.activity(account);
-        if let Some((key, Change::Put { .. })) = &changes.claim {
-            let (of_account, known) = activity.as_ref().map_or((0, false), |activity| {
-                (activity.claims.len(), activity.claims.contains_key(key))
-            });
-            if !known {
-                accounts.claims.has_room(of_account, accounts.max_per_account)?;
-            }
-        }
-        if let Some((id, ..)) = &changes.reservation {
-            let (of_account, known) = activity.as_ref().map_or((0, false), |activity| {
-                (activity.reservations.len(), activity.reservations.contains_key(id))
-            });
-            if !known {
-                accounts.reservations.has_room(of_account, accounts.max_per_account)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn apply_to_account(&mut self, account: &AccountRef, changes: Changes<'_>) {
-        let store = self.store;
-        let Some((slot, state)) = self.account.as_mut() else { return };
-        debug_assert!(matches!(account, AccountRef::Id(_)) || *account == AccountRef::Slot(*slot));
-        if let Some(settings) = changes.settings {
-            let has_networks = !settings.networks.is_empty();
-            state.settings = settings;
-            store.accounts.mark_networks(*slot, has_networks);
-            store.accounts.revise(*slot);
-        }
-        if let Some(wallet) = changes.wallet {
-            state.wallet = wallet;
-        }
-        let Changes { token_spend, reservation, claim, .. } = changes;
-        if token_spend.is_none() && reservation.is_none() && claim.is_none() {
-            return;
-        }
-        let activity = state.activity.get_or_insert_with(Box::default);
-        let mut register_ms = None;
-        if let Some((digest, spend)) = token_spend {
-            activity.token_spend.insert(digest, spend);
-        }
-        if let Some((id, record, due_ms)) = reservation {
-            let before_ms =
-                activity.reservations.insert(id, (record, due_ms)).map(|(_, before_ms)| before_ms);
-            if before_ms.is_none() {
-                store.accounts.reservations.add();
-            }
-            register_ms = activity.note_due(before_ms, due_ms, Due::Reservation(id));
-        }
-        match claim {
-            None => {}
-            Some((key, Change::Put { record, due_ms })) => {
-                let before_ms =
-                    activity.claims.insert(key, (record, due_ms)).map(|(_, before_ms)| before_ms);
-                if before_ms.is_none() {
-                    store.accounts.claims.add();
-                }
-                let due = Due::Claim(key);
-                register_ms = activity.note_due(before_ms, due_ms, due).or(register_ms);
-            }
-            Some((key, Change::Remove)) => {
-                let removed = activity.claims.remove(&key);
-                if removed.is_some() {
-                    store.accounts.claims.remove();
-                }
-            }
-        }
-        if let Some(due_ms) = register_ms {
-            store.accounts.register_due(*slot, due_ms);
-        }
+        self.make_room_in_account(account, changes)
     }
 }
 
@@ -324,8 +245,7 @@ impl Records for View<'_> {
         account: &AccountRef,
         spends_as: &TokenDigest,
     ) -> Result<Spend, Interrupted> {
-        let spend = self.activity(account).and_then(|activity| activity.token_spend.get(spends_as));
-        Ok(spend.copied().unwrap_or_default())
+        Ok(self.activity(account).map(|activity| activity.spend(spends_as)).unwrap_or_default())
     }
 
     fn claim(
@@ -333,8 +253,7 @@ impl Records for View<'_> {
         account: &AccountRef,
         key: &ClaimKey,
     ) -> Result<Option<Claim>, Interrupted> {
-        let claim = self.activity(account).and_then(|activity| activity.claims.get(key));
-        Ok(claim.map(|(claim, _)| claim.clone()))
+        Ok(self.activity(account).and_then(|activity| activity.claim(key)).cloned())
     }
 
     fn reservation(
@@ -342,8 +261,7 @@ impl Records for View<'_> {
         account: &AccountRef,
         id: ReservationId,
     ) -> Result<Option<Reservation>, Interrupted> {
-        let found = self.activity(account).and_then(|activity| activity.reservations.get(&id));
-        Ok(found.map(|(reservation, _)| reservation.clone()))
+        Ok(self.activity(account).and_then(|activity| activity.reservation(id)).cloned())
     }
 
     fn reservations(
@@ -352,10 +270,9 @@ impl Records for View<'_> {
     ) -> Result<Vec<(ReservationId, Reservation)>, Interrupted> {
         let mut all: Vec<_> = self
             .activity(account)
-            .map(|activity| &activity.reservations)
             .into_iter()
-            .flatten()
-            .map(|(id, (reservation, _))| (*id, reservation.clone()))
+            .flat_map(|activity| activity.iter_reservations())
+            .map(|(id, reservation)| (id, reservation.clone()))
             .collect();
         all.sort_unstable_by_key(|(id, _)| *id);
         Ok(all)
@@ -365,18 +282,20 @@ impl Records for View<'_> {
         Ok(self.activity(account).and_then(|activity| activity.due(now_ms)))
     }
 
-    fn forget(&mut self, account: &AccountRef, due: Due) -> Result<(), Interrupted> {
-        let store = self.store;
-        let Some(activity) = self.activity(account) else { return Ok(()) };
-        match due {
-            Due::Claim(key) if activity.claims.remove(&key).is_some() => {
-                store.accounts.claims.remove();
-            }
-            Due::Reservation(id) if activity.reservations.remove(&id).is_some() => {
-                store.accounts.reservations.remove();
-            }
-            Due::Claim(_) | Due::Reservation(_) => {}
+    #[inline]
+    fn sweep(
+        &mut self,
+        account: &AccountRef,
+        now_ms: u64,
+    ) -> Result<(u64, Option<(ReservationId, Reservation)>), Interrupted> {
+        match self.activity(account) {
+            Some(activity) if activity.may_be_due(now_ms) => Ok(self.sweep_account(now_ms)),
+            _ => Ok((0, None)),
         }
+    }
+
+    fn forget(&mut self, account: &AccountRef, due: Due) -> Result<(), Interrupted> {
+        self.forget_due(account, due);
         Ok(())
     }
 
@@ -407,7 +326,12 @@ impl Records for View<'_> {
         {
             self.store.tokens.put(writer, slot, tokens, &self.store.accounts);
         }
-        self.apply_to_account(account, changes);
+        if let Some((slot, state)) = &mut self.account {
+            debug_assert!(
+                matches!(account, AccountRef::Id(_)) || *account == AccountRef::Slot(*slot)
+            );
+            self.counts.apply(*slot, state, &mut changes);
+        }
         Ok(())
     }
 }
