@@ -27,7 +27,7 @@ usage: cargo xtask COMMAND
 
   check           formatting, lints, documentation, module directions, file sizes, packages
   test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, envoy, wasm,
-                  worker, playground, schedules, histories, simulator, counts, xtask
+                  worker, playground, schedules, histories, simulator, states, counts, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
   counts [--record]
                   instructions of the hot paths beside those on record; --record writes the record anew

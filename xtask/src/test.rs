@@ -40,6 +40,8 @@ pub(crate) enum Part {
     Histories,
     /// Engine, clients, store and clock in one thread under a seed.
     Simulator,
+    /// Every state that small setups can reach.
+    States,
     /// This program.
     Xtask,
     /// Instructions of the hot paths.
@@ -68,6 +70,7 @@ impl Part {
             "schedules" => Part::Schedules,
             "histories" => Part::Histories,
             "simulator" => Part::Simulator,
+            "states" => Part::States,
             "xtask" => Part::Xtask,
             "counts" => Part::Counts,
             _ => return None,
@@ -92,6 +95,7 @@ impl Part {
             Part::Schedules => schedules(),
             Part::Histories => backends::for_stores().and_then(|()| package("tollgate-histories")),
             Part::Simulator => package("tollgate-simulator"),
+            Part::States => package("tollgate-states"),
             Part::Xtask => package("xtask"),
             Part::Counts => counts::compare(),
         }
@@ -207,7 +211,7 @@ mod tests {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let (parts, _) = parts.split_once("\n  bench").unwrap();
         let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
-        assert_eq!(parts.len(), 17);
+        assert_eq!(parts.len(), 18);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }
