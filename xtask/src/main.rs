@@ -27,6 +27,8 @@ usage: cargo xtask COMMAND
   test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, envoy, wasm,
                   worker, playground, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
+  bench peers [--json] [--write]
+                  tollgate beside other libraries; --write writes docs/peers.md and docs/peers.svg anew
   header          writes include/tollgate.h anew
   install --prefix DIR [--libdir DIR]
                   builds the C library and installs it for other builds; respects DESTDIR
@@ -50,6 +52,11 @@ fn main() -> ExitCode {
             Some(part) => part.test(),
             None => return wrong_usage(&format!("there is no part {part:?}")),
         },
+        ["bench", "peers", rest @ ..]
+            if rest.iter().all(|arg| ["--json", "--write"].contains(arg)) =>
+        {
+            bench::peers(rest)
+        }
         ["bench", rest @ ..] if rest.iter().all(|arg| *arg == "--json") => bench::bench(rest),
         ["header"] => header::write(),
         ["install", rest @ ..] => match install::Places::parse(rest) {

@@ -1,0 +1,55 @@
+//! Asks everyone everything, and prints tables; `--json` ends with one line for each figure, `--write` writes
+//! `docs/peers.md` and `docs/peers.svg` anew.
+//!
+//! The exit code is 0 however the figures are: they are measures. It is 1 when something could not be measured
+//! or written, and 2 on wrong usage.
+#![allow(clippy::print_stdout, reason = "a command that prints tables")]
+
+mod correctness;
+mod times;
+mod weights;
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use tollgate_peers::report::{Facts, Figures, markdown, place, plot};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    if args.iter().any(|arg| arg != "--json" && arg != "--write") {
+        eprintln!("usage: peers [--json] [--write]");
+        return ExitCode::from(2);
+    }
+    match run(has("--json"), has("--write")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("peers: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(json: bool, write: bool) -> Result<(), Box<dyn Error>> {
+    let figures = Figures {
+        facts: Facts::here(),
+        weights: weights::all()?,
+        times: times::all()?,
+        races: correctness::races(),
+        pairs: correctness::pairs(),
+    };
+    let tables = markdown(&figures);
+    println!("\n{tables}");
+    if write {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let page = docs.join("peers.md");
+        fs::write(&page, place(&fs::read_to_string(&page)?, &tables)?)?;
+        fs::write(docs.join("peers.svg"), plot(&figures.times)?)?;
+    }
+    if json {
+        println!("\n{}", figures.json()?);
+    }
+    Ok(())
+}
