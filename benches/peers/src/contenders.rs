@@ -14,6 +14,9 @@ use crate::limiters::{Governor, Limitador, Limiter, MemoryCells, RegionCells, Te
 /// How many tokens, or keys of limiters, there are, and what that is called.
 pub const SIZES: [(&str, usize); 2] = [("1 k", 1_000), ("1 M", 1_000_000)];
 
+/// The smallest of them, to see quickly that everything works.
+pub const SMALL: [(&str, usize); 1] = [SIZES[0]];
+
 /// The orders in which a limiter's keys are used: the first so many over and over, or all at random.
 pub const LIMITER_KEYS: [(&str, usize); 2] = [("hot", 64), ("random", usize::MAX)];
 
@@ -55,13 +58,13 @@ pub trait Examiner {
     fn post<C: Post>(&mut self, id: Id, tokens: &Tokens, new: impl FnOnce() -> C);
 }
 
-/// Asks everything of everyone.
-pub fn examine(examiner: &mut impl Examiner) {
-    for (case, keys) in SIZES {
+/// Asks everything of everyone, with so many keys and tokens: [`SIZES`], or some of them.
+pub fn examine(examiner: &mut impl Examiner, sizes: &[(&'static str, usize)]) {
+    for &(case, keys) in sizes {
         limiters(examiner, case, keys);
     }
     authorizers(examiner);
-    for (case, count) in SIZES {
+    for &(case, count) in sizes {
         decisions(examiner, case, &Tokens::new(count), count);
     }
 }

@@ -9,7 +9,7 @@ pub mod races;
 pub mod report;
 mod stack;
 
-pub use contenders::{Examiner, Id, LIMITER_KEYS, SIZES, examine};
+pub use contenders::{Examiner, Id, LIMITER_KEYS, SIZES, SMALL, examine};
 pub use stack::PeerStack;
 
 /// When simulated time begins, in Unix ms.

@@ -1,4 +1,4 @@
-//! Allocations and bytes of every contender, as lines of JSON for `peers`.
+//! Allocations and bytes of every contender, as lines of JSON for `peers`; `--quick` leaves out a million keys.
 //!
 //! The crate allocation-counter replaces the allocator of this program: it adds up sizes as they are asked
 //! for, on this thread, and counts a reallocation as an allocation and a deallocation.
@@ -9,13 +9,14 @@ use tollgate_bench::{Get, Keys, Post, Tokens};
 use tollgate_peers::authorizers::Authorizer;
 use tollgate_peers::limiters::Limiter;
 use tollgate_peers::report::Weight;
-use tollgate_peers::{Examiner, Id, START_MS, examine};
+use tollgate_peers::{Examiner, Id, SIZES, SMALL, START_MS, examine};
 
 const DECISIONS: u64 = 50_000;
 
 fn main() {
     proof();
-    examine(&mut Scales);
+    let quick = std::env::args().any(|arg| arg == "--quick");
+    examine(&mut Scales, if quick { &SMALL } else { &SIZES });
 }
 
 /// An allocator that counted nothing would make every figure a good one.

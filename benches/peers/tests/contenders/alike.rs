@@ -11,7 +11,7 @@ use tollgate_peers::limiters::{
     Governor, Limitador, Limiter, MemoryCells, RegionCells, Terms, drain,
 };
 use tollgate_peers::pairs::{FIRST, GovernorTwice, LimitadorPair, Pair, SECOND, TollgatePair};
-use tollgate_peers::{Examiner, Id, PeerStack, START_MS, examine};
+use tollgate_peers::{Examiner, Id, PeerStack, SIZES, START_MS, examine};
 
 /// A request for every route, and some that match none.
 fn questions(grants: &Grants) -> Vec<(String, String)> {
@@ -152,7 +152,7 @@ impl Examiner for Roll {
 #[test]
 fn every_contender_is_asked_every_case_of_its_questions() {
     let mut roll = Roll::default();
-    examine(&mut roll);
+    examine(&mut roll, &SIZES);
     let of = |question: &str| roll.0.iter().filter(|id| id.starts_with(question)).count();
     assert_eq!([of("limit"), of("authorize"), of("get"), of("post")], [8, 12, 6, 4]);
 }

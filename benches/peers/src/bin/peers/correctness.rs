@@ -8,40 +8,34 @@ use tollgate_peers::pairs::{GovernorTwice, LimitadorPair, Pair, TollgatePair};
 use tollgate_peers::races::{QUOTA, double_execution, half_consumption, over_admission};
 use tollgate_peers::report::{PairFigure, RaceFigure};
 
+/// Rounds of a race; a quick look has fewer.
 const ROUNDS: usize = 3_000;
 /// Of what is wrong on purpose; it gives way to other threads all the time, so a round is long.
 const PLANTED: usize = 100;
 
 /// Everyone's races.
-pub(crate) fn races() -> Vec<RaceFigure> {
+pub(crate) fn races(quick: bool) -> Vec<RaceFigure> {
     eprintln!("racing");
+    let [rounds, planted] = if quick { [ROUNDS / 30, PLANTED / 30] } else { [ROUNDS, PLANTED] };
     vec![
-        units("governor", &Governor::new(QUOTA)),
-        units("limitador", &Limitador::new(QUOTA, ROUNDS)),
-        units("tollgate, memory", &MemoryCells::new(QUOTA, ROUNDS)),
-        units("tollgate, region", &RegionCells::new(QUOTA, ROUNDS)),
-        RaceFigure {
-            race: "over-admission",
-            contender: "planted: read, pause, write",
-            came: over_admission(&ReadThenWrite::new(QUOTA), PLANTED),
-        },
-        executions("by hand, get then set", &GetThenSet::new()),
-        executions("by hand, entry of a map", &WholePost::composed()),
-        executions("tollgate", &WholePost::tollgate()),
-        RaceFigure {
-            race: "double execution",
-            contender: "planted: get, pause, set",
-            came: double_execution(&GetThenSet::with(std::thread::yield_now), PLANTED),
-        },
+        units("governor", &Governor::new(QUOTA), rounds),
+        units("limitador", &Limitador::new(QUOTA, rounds), rounds),
+        units("tollgate, memory", &MemoryCells::new(QUOTA, rounds), rounds),
+        units("tollgate, region", &RegionCells::new(QUOTA, rounds), rounds),
+        units("planted: read, pause, write", &ReadThenWrite::new(QUOTA), planted),
+        executions("by hand, get then set", &GetThenSet::new(), rounds),
+        executions("by hand, entry of a map", &WholePost::composed(), rounds),
+        executions("tollgate", &WholePost::tollgate(), rounds),
+        executions("planted: get, pause, set", &GetThenSet::with(std::thread::yield_now), planted),
     ]
 }
 
-fn units(contender: &'static str, limiter: &impl Limiter) -> RaceFigure {
-    RaceFigure { race: "over-admission", contender, came: over_admission(limiter, ROUNDS) }
+fn units(contender: &'static str, limiter: &impl Limiter, rounds: usize) -> RaceFigure {
+    RaceFigure { race: "over-admission", contender, came: over_admission(limiter, rounds) }
 }
 
-fn executions(contender: &'static str, once: &impl Once) -> RaceFigure {
-    RaceFigure { race: "double execution", contender, came: double_execution(once, ROUNDS) }
+fn executions(contender: &'static str, once: &impl Once, rounds: usize) -> RaceFigure {
+    RaceFigure { race: "double execution", contender, came: double_execution(once, rounds) }
 }
 
 /// Everyone's pairs of limits.

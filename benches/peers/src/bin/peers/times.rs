@@ -11,24 +11,26 @@ use tollgate_bench::{Get, Keys, Post, Tokens};
 use tollgate_peers::authorizers::Authorizer;
 use tollgate_peers::limiters::Limiter;
 use tollgate_peers::report::Time;
-use tollgate_peers::{Examiner, Id, LIMITER_KEYS, START_MS, examine};
+use tollgate_peers::{Examiner, Id, LIMITER_KEYS, SIZES, SMALL, START_MS, examine};
 
 /// Keys that are at hand when a limiter is asked, as in a server that has just received the requests.
 const RING: u64 = 256;
 /// POSTs between two tidyings.
 const BATCH: u64 = 1_024;
 
-/// Those of everyone; takes some two minutes.
-pub(crate) fn all() -> Result<Vec<Time>, Box<dyn Error>> {
+/// Those of everyone; takes some two minutes, or with `quick` some seconds.
+pub(crate) fn all(quick: bool) -> Result<Vec<Time>, Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
+    let [warm_up_ms, measurement_ms] = if quick { [20, 50] } else { [500, 1_000] };
     let criterion = Criterion::default()
+        .without_plots()
         .output_directory(directory.path())
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_millis(1_000))
-        .sample_size(40)
+        .warm_up_time(Duration::from_millis(warm_up_ms))
+        .measurement_time(Duration::from_millis(measurement_ms))
+        .sample_size(if quick { 10 } else { 40 })
         .nresamples(5_000);
     let mut stopwatch = Stopwatch { criterion, times: Vec::new() };
-    examine(&mut stopwatch);
+    examine(&mut stopwatch, if quick { &SMALL } else { &SIZES });
     stopwatch.times.into_iter().map(|(time, at)| read(directory.path(), time, &at)).collect()
 }
 

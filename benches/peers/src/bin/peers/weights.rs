@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use tollgate_peers::report::Weight;
 
 /// Those of everyone.
-pub(crate) fn all() -> Result<Vec<Weight>, Box<dyn Error>> {
+pub(crate) fn all(quick: bool) -> Result<Vec<Weight>, Box<dyn Error>> {
     let program = std::env::current_exe()?.with_file_name("footprint");
     eprintln!("counting allocations");
     let output = Command::new(&program)
+        .args(quick.then_some("--quick"))
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("{} does not run: {error}; build it too", program.display()))?;
