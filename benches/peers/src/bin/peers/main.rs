@@ -16,6 +16,9 @@ use std::process::ExitCode;
 
 use tollgate_peers::report::{Facts, Figures, markdown, place, plot};
 
+/// The plot in the page.
+const PICTURE: &str = "![Nanoseconds per decision, on a logarithmic scale](peers.svg)";
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
@@ -45,7 +48,8 @@ fn run(json: bool, quick: bool, write: bool) -> Result<(), Box<dyn Error>> {
     if write {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
         let page = docs.join("peers.md");
-        fs::write(&page, place(&fs::read_to_string(&page)?, &tables)?)?;
+        let content = format!("{PICTURE}\n\n{tables}");
+        fs::write(&page, place(&fs::read_to_string(&page)?, &content)?)?;
         fs::write(docs.join("peers.svg"), plot(&figures.times)?)?;
     }
     if json {
