@@ -27,7 +27,7 @@ usage: cargo xtask COMMAND
   test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, envoy, wasm,
                   worker, playground, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
-  bench peers [--json] [--quick] [--write]
+  bench peers [--json] [--quick | --write]
                   tollgate beside other libraries; --write writes docs/peers.md and docs/peers.svg anew
   header          writes include/tollgate.h anew
   install --prefix DIR [--libdir DIR]

@@ -23,7 +23,11 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
     if args.iter().any(|arg| !["--json", "--quick", "--write"].contains(&arg.as_str())) {
-        eprintln!("usage: peers [--json] [--quick] [--write]");
+        eprintln!("usage: peers [--json] [--quick | --write]");
+        return ExitCode::from(2);
+    }
+    if has("--quick") && has("--write") {
+        eprintln!("peers: a quick look is not written down; leave out one of --quick and --write");
         return ExitCode::from(2);
     }
     match run(has("--json"), has("--quick"), has("--write")) {
