@@ -38,3 +38,16 @@ pub(crate) fn bench(args: &[&str]) -> Result<(), Failure> {
     print!("{bars}");
     Ok(())
 }
+
+/// Measures tollgate beside its peers, which only this command compiles; `--write` writes docs/peers.md and
+/// docs/peers.svg anew, `--json` ends with one line per figure.
+pub(crate) fn peers(args: &[&str]) -> Result<(), Failure> {
+    let directory = PathBuf::from(metadata::target_directory()?).join("peers");
+    let manifest = "benches/peers/Cargo.toml";
+    Run::cargo(["build", "--release", "--bins", "--manifest-path", manifest, "--target-dir"])
+        .args([directory.to_string_lossy()])
+        .or("a peer does not compile")?;
+    Run::program(&directory.join("release/peers"))
+        .args(args)
+        .or("a contender did not decide as it should, or the page could not be written")
+}

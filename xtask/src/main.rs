@@ -29,6 +29,8 @@ usage: cargo xtask COMMAND
   test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, envoy, wasm,
                   worker, playground, schedules, histories, simulator, states, counts, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
+  bench peers [--json] [--quick | --write]
+                  tollgate beside other libraries; --write writes docs/peers.md and docs/peers.svg anew
   counts [--record]
                   instructions of the hot paths beside those on record; --record writes the record anew
   header          writes include/tollgate.h anew
@@ -56,6 +58,11 @@ fn main() -> ExitCode {
             Some(part) => part.test(),
             None => return wrong_usage(&format!("there is no part {part:?}")),
         },
+        ["bench", "peers", rest @ ..]
+            if rest.iter().all(|arg| ["--json", "--quick", "--write"].contains(arg)) =>
+        {
+            bench::peers(rest)
+        }
         ["bench", rest @ ..] if rest.iter().all(|arg| *arg == "--json") => bench::bench(rest),
         ["counts"] => counts::compare(),
         ["counts", "--record"] => counts::write_record(),
