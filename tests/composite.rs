@@ -33,8 +33,8 @@ fn limited(algorithm: &str) -> Engine {
     engine(&LIMITS.replace("ALGORITHM", algorithm))
 }
 
-fn composite(engine: &Engine) -> CompositeStore<MemoryStore, MemoryStore> {
-    CompositeStore::new(MemoryStore::default(), store(engine, |_| {}))
+fn composite(engine: &Engine) -> CompositeStore<Arc<MemoryStore>, MemoryStore> {
+    CompositeStore::new(Arc::default(), store(engine, |_| {}))
 }
 
 /// What is left of the limit over requests and of the one over executions.
