@@ -299,6 +299,10 @@ fn a_replay_that_executions_would_refuse_counts_as_a_request() {
     assert_eq!(really_left(&engine, &store.limits().0, b"POST", b"/pay"), [46, 0]);
 }
 
+fn engine_of_one_limit() -> Engine {
+    engine("[limits.l]\nper = \"token\"\nquota = 9\nwindow_ms = 60000\n")
+}
+
 #[test]
 fn accounts_count_no_limits_and_no_time_is_too_late_for_one_half() {
     let engine = limited("fixed_window");
@@ -308,6 +312,16 @@ fn accounts_count_no_limits_and_no_time_is_too_late_for_one_half() {
     }
     assert_eq!(left(&engine, store.accounts()), (50, 3));
     assert_eq!(left(&engine, &store), (47, 1));
+
+    // Nor where a look-up admits at once.
+    let plain = engine_of_one_limit();
+    let store = composite(&plain);
+    assert_eq!(FREE.decide(&plain, &store).status(), Status::Allowed);
+    assert_eq!(really_left(&plain, store.limits(), b"GET", b"/free"), [8]);
+    let bearer = [("authorization", "Bearer acme")];
+    let request = Request::new(b"GET", b"/free", NOW_MS).with_headers(&bearer);
+    let decision = plain.decide(store.accounts(), &request);
+    assert_eq!(decision.limit().unwrap().left.remaining, 8, "the first that the accounts count");
 
     let digest = put_token(&engine, &store, "acme", "acme");
     let acme = AccountRef::Id(account("acme"));

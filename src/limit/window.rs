@@ -329,6 +329,9 @@ mod tests {
         else {
             panic!()
         };
+        // Parts in which nothing was taken put off nothing.
+        let left = check_sliding(&quota, cell, 420, 0).before;
+        assert_eq!(left, Left { remaining: 1, reset_ms: 1_699 });
         let Cell::SlidingWindow(cell) = taken(check_sliding(&quota, cell, 420, 1)) else {
             panic!()
         };
