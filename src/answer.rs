@@ -240,3 +240,24 @@ impl Text {
         self.0.as_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_strings_are_escaped() {
+        let mut text = String::new();
+        push_json_string(&mut text, "a\"b\\c\n\r\t\u{1}\u{1f} é");
+        assert_eq!(text, r#""a\"b\\c\n\r\t\u0001\u001f é""#);
+    }
+
+    #[test]
+    fn debug_tells_no_body() {
+        let answer = Answer { status: 200, headers: Vec::new(), body: b"hidden".to_vec() };
+        assert_eq!(
+            alloc::format!("{answer:?}"),
+            "Answer { status: 200, headers: 0, body_bytes: 6 }"
+        );
+    }
+}

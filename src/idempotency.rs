@@ -260,6 +260,25 @@ mod tests {
         assert_eq!(read(&quote(&[b'k'; 256])), None);
     }
 
+    #[test]
+    fn debug_tells_no_body() {
+        let response =
+            StoredResponse { status: 201, headers: [].into(), body: Some([42; 9].into()) };
+        let text = alloc::format!("{response:?}");
+        assert_eq!(text, "StoredResponse { status: 201, headers: 0, body_bytes: Some(9) }");
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(claim_key("POST /pay", b"1"), claim_key("POST /pay1", b""));
+        let empty = Body::Bytes(b"");
+        assert_ne!(fingerprint(b"GET", b"/a", empty), fingerprint(b"GE", b"T/a", empty));
+        assert_eq!(
+            fingerprint(b"GET", b"/a", Body::Bytes(b"abc")),
+            fingerprint(b"GET", b"/a", Body::Sha256(sha256([b"abc"])))
+        );
+    }
+
     proptest! {
         #[test]
         fn quoted_and_bare_are_the_same_key(key in proptest::collection::vec(0x21_u8..=0x7e, 1..=255)) {

@@ -391,6 +391,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sums_and_differences_fit_or_are_none() {
+        let (three, five) = (Amount(3), Amount(5));
+        assert_eq!((five.checked_sub(three), three.checked_sub(five)), (Some(Amount(2)), None));
+        assert_eq!(
+            (five.checked_add(three), five.checked_add(Amount::MAX)),
+            (Some(Amount(8)), None)
+        );
+        assert_eq!(three.saturating_sub(five), Amount::ZERO);
+    }
+
+    #[test]
+    fn amounts_and_accounts_read_as_they_are_written() {
+        use alloc::{format, string::ToString};
+        assert_eq!(Amount(1_250).to_string(), "1250");
+        let id = AccountId::new("acme").unwrap();
+        assert_eq!((id.to_string().as_str(), format!("{id:?}").as_str()), ("acme", "\"acme\""));
+        let text: Box<str> = id.clone().into();
+        assert_eq!(AccountId::try_from(text), Ok(id));
+    }
+
+    #[test]
     fn periods_follow_the_utc_calendar() {
         let day = 86_400_000;
         // (day since the epoch, months since the epoch), from a printed calendar.

@@ -181,3 +181,33 @@ impl fmt::Debug for Request<'_> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_no_headers_until_it_is_given_some() {
+        let request = Request::new(b"GET", b"/a", 1);
+        assert!(request.headers.single("authorization") == Single::None);
+    }
+
+    #[test]
+    fn a_name_of_the_same_length_is_another_name() {
+        let headers: &[(&str, &str)] =
+            &[("Content-Range", "a"), ("AUTHORIZATION", "b"), ("X-Authorization", "c")];
+        assert!(headers.single("authorization") == Single::One(b"b"));
+        assert_eq!(headers.value("authorization", 0), Some(&b"b"[..]));
+        assert_eq!(headers.value("authorization", 1), None);
+    }
+
+    #[test]
+    fn debug_tells_what_is_no_secret() {
+        let headers = [("authorization", "Bearer hidden-token")];
+        let request =
+            Request { body: Body::Bytes(b"hidden-body"), ..Request::new(b"GET", b"/", 7) };
+        let text = alloc::format!("{:?}", request.with_headers(&headers));
+        assert!(text.contains("now_ms: 7") && text.contains("GET"), "{text}");
+        assert!(!text.contains("hidden"), "{text}");
+    }
+}

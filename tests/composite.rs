@@ -2,6 +2,7 @@
 
 mod small_api;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -32,8 +33,8 @@ fn limited(algorithm: &str) -> Engine {
     engine(&LIMITS.replace("ALGORITHM", algorithm))
 }
 
-fn composite(engine: &Engine) -> CompositeStore<MemoryStore, MemoryStore> {
-    CompositeStore::new(MemoryStore::default(), store(engine, |_| {}))
+fn composite(engine: &Engine) -> CompositeStore<Arc<MemoryStore>, MemoryStore> {
+    CompositeStore::new(Arc::default(), store(engine, |_| {}))
 }
 
 /// What is left of the limit over requests and of the one over executions.
@@ -207,4 +208,125 @@ fn accounts_that_fail_give_back_what_was_taken() {
     let store = CompositeStore::new(MemoryStore::default(), Broken(store(&engine, |_| {})));
     assert_eq!(PAY.decide(&engine, &store).status(), Status::StoreUnavailable);
     assert_eq!(left(&engine, &store), (50, 3));
+}
+
+/// Says of every cell that nothing was taken: what a request looks at is old when it takes.
+struct Late(Arc<MemoryStore>);
+
+impl LimitStore for Late {
+    fn take(
+        &self,
+        key: &CellKey,
+        limit: &Limit,
+        quota: &Quota,
+        now_ms: u64,
+    ) -> Result<Check, StoreError> {
+        self.0.take(key, limit, quota, now_ms)
+    }
+
+    fn peek(
+        &self,
+        _: &CellKey,
+        limit: &Limit,
+        quota: &Quota,
+        now_ms: u64,
+    ) -> Result<Check, StoreError> {
+        Ok(check(limit.algorithm, quota, None, now_ms, limit.cost))
+    }
+
+    fn give_back(
+        &self,
+        key: &CellKey,
+        limit: &Limit,
+        quota: &Quota,
+        taken: &Cell,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.0.give_back(key, limit, quota, taken, now_ms)
+    }
+
+    fn expire(&self, now_ms: u64) -> Result<(), StoreError> {
+        LimitStore::expire(&self.0, now_ms)
+    }
+}
+
+/// What is left where limits are counted, asked of the cells themselves.
+#[allow(clippy::unwrap_used, reason = "helpers of tests may do what tests may")]
+fn really_left(
+    engine: &Engine,
+    limits: &Arc<MemoryStore>,
+    method: &[u8],
+    target: &[u8],
+) -> Vec<u64> {
+    let bearer = [("authorization", "Bearer acme")];
+    let request = Request::new(method, target, NOW_MS).with_headers(&bearer);
+    let beside = CompositeStore::new(Arc::clone(limits), store(engine, |_| {}));
+    let steps = engine.explain(&beside, &request).steps;
+    let limits = [ExplainedCheck::RequestLimit, ExplainedCheck::ExecutionLimit];
+    let steps = steps.iter().filter(|step| limits.contains(&step.check));
+    steps.map(|step| step.observed.split(' ').next().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn what_refuses_only_when_it_is_taken_gives_the_others_back() {
+    for shadow in ["false", "true"] {
+        let engine = engine(&format!(
+            "[limits.a]\nper = \"token\"\nquota = 9\nwindow_ms = 60000\nalgorithm = \"fixed_window\"\n\
+             [limits.b]\nper = \"token\"\nquota = 1\nwindow_ms = 60000\nalgorithm = \"fixed_window\"\n\
+             shadow = {shadow}\n"
+        ));
+        let store = CompositeStore::new(Late(Arc::default()), store(&engine, |_| {}));
+        assert_eq!(FREE.decide(&engine, &store).status(), Status::Allowed);
+        let (status, left) =
+            if shadow == "true" { (Status::Allowed, 7) } else { (Status::RateLimited, 8) };
+        assert_eq!(FREE.decide(&engine, &store).status(), status);
+        assert_eq!(really_left(&engine, &store.limits().0, b"GET", b"/free")[0], left);
+    }
+}
+
+#[test]
+fn a_replay_that_executions_would_refuse_counts_as_a_request() {
+    let engine = limited("fixed_window");
+    let store = CompositeStore::new(Late(Arc::default()), store(&engine, |_| {}));
+    let keyed = Ask { key: Some("k"), ..PAY };
+    let first = keyed.decide(&engine, &store);
+    let finish = Finish::Settle { amount: None, response: None };
+    engine.finish(&store, first.ticket().unwrap(), finish, NOW_MS).unwrap();
+    for _ in 0..2 {
+        assert_eq!(PAY.decide(&engine, &store).status(), Status::Allowed);
+    }
+    assert_eq!(keyed.decide(&engine, &store).status(), Status::Replayed);
+    assert_eq!(really_left(&engine, &store.limits().0, b"POST", b"/pay"), [46, 0]);
+}
+
+fn engine_of_one_limit() -> Engine {
+    engine("[limits.l]\nper = \"token\"\nquota = 9\nwindow_ms = 60000\n")
+}
+
+#[test]
+fn accounts_count_no_limits_and_no_time_is_too_late_for_one_half() {
+    let engine = limited("fixed_window");
+    let store = composite(&engine);
+    for ask in [FREE, PAY, Ask { key: Some("k"), ..PAY }] {
+        assert_eq!(ask.decide(&engine, &store).status(), Status::Allowed);
+    }
+    assert_eq!(left(&engine, store.accounts()), (50, 3));
+    assert_eq!(left(&engine, &store), (47, 1));
+
+    // Nor where a look-up admits at once.
+    let plain = engine_of_one_limit();
+    let store = composite(&plain);
+    assert_eq!(FREE.decide(&plain, &store).status(), Status::Allowed);
+    assert_eq!(really_left(&plain, store.limits(), b"GET", b"/free"), [8]);
+    let bearer = [("authorization", "Bearer acme")];
+    let request = Request::new(b"GET", b"/free", NOW_MS).with_headers(&bearer);
+    let decision = plain.decide(store.accounts(), &request);
+    assert_eq!(decision.limit().unwrap().left.remaining, 8, "the first that the accounts count");
+
+    let digest = put_token(&engine, &store, "acme", "acme");
+    let acme = AccountRef::Id(account("acme"));
+    let admit = Admit::limits_only(&digest, &acme, engine.policy().limits(None));
+    let at = |now_ms| store.perform(&Command::Admit(admit), now_ms).unwrap();
+    assert!(matches!(at(MAX_NOW_MS), Outcome::Admission(_)));
+    assert!(matches!(at(MAX_NOW_MS + 1), Outcome::Refused(Refusal::ClockOutOfRange)));
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tollgate::{CompositeStore, MemoryStore, Store, StoreError};
-use tollgate_conformance::{vector_files, vectors};
+use tollgate_conformance::{ModelBackend, vector_files, vectors};
 use tollgate_scenario::{Backend, MemoryBackend};
 
 /// Limits in one memory store, accounts in another.
@@ -39,6 +39,12 @@ fn every_scenario_replies_as_expected_in_memory() {
 #[test]
 fn every_scenario_replies_as_expected_on_a_composite() {
     replies_as_expected(CompositeBackend);
+}
+
+/// The memory store takes shorter ways than `transition`; here every command goes the one that is defined.
+#[test]
+fn every_scenario_replies_as_expected_on_plain_records() {
+    replies_as_expected(ModelBackend);
 }
 
 fn replies_as_expected<B: Backend + Copy>(backend: B) {

@@ -228,3 +228,48 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+
+    use super::*;
+
+    /// `UnknownAccount` is `unknown_account`.
+    fn snake_case(name: &str) -> String {
+        let mut snake = String::new();
+        for char in name.chars() {
+            if char.is_ascii_uppercase() && !snake.is_empty() {
+                snake.push('_');
+            }
+            snake.push(char.to_ascii_lowercase());
+        }
+        snake
+    }
+
+    #[test]
+    fn a_refusal_goes_by_its_name() {
+        for refusal in [
+            Refusal::UnknownAccount,
+            Refusal::UnknownToken,
+            Refusal::ForeignToken,
+            Refusal::TokenExists,
+            Refusal::TokenRevoked,
+            Refusal::UnknownReservation,
+            Refusal::LeaseEnded,
+            Refusal::AlreadyFinished,
+            Refusal::StaleFence,
+            Refusal::MoreThanReserved,
+            Refusal::NotPosted,
+            Refusal::MoreThanPosted,
+            Refusal::ReferenceReused,
+            Refusal::TooManyRefunds,
+            Refusal::AmountOverflow,
+            Refusal::NotAResolution,
+            Refusal::ClockOutOfRange,
+        ] {
+            assert_eq!(refusal.code(), snake_case(&format!("{refusal:?}")));
+        }
+    }
+}

@@ -285,6 +285,41 @@ mod tests {
         let cell = FixedCell { start_ms: 90, used: 2 };
         assert!(check_fixed(&Quota::new(3, 60), cell, 110, 2).verdict.is_err());
         assert!(check_fixed(&Quota::new(3, 20), cell, 110, 2).verdict.is_ok());
+        assert_eq!(fixed_expires_ms(&Quota::new(3, 60), cell), 120);
+    }
+
+    #[test]
+    fn a_cell_from_which_all_was_given_back_is_an_empty_one() {
+        let quota = Quota::new(3, 1_600);
+        let fixed = FixedCell { start_ms: 8_000, used: 0 };
+        assert_eq!(
+            taken(check_fixed(&quota, fixed, 1_700, 1)),
+            Cell::FixedWindow(FixedCell { start_ms: 1_600, used: 1 })
+        );
+        let sliding = SlidingCell { part_ms: 100, newest: 80, counts: [0; COUNTERS] };
+        let Cell::SlidingWindow(cell) = taken(check_sliding(&quota, sliding, 1_700, 1)) else {
+            panic!()
+        };
+        assert_eq!(cell.newest, 17);
+        // The older of two parts is left: it alone says when the cell ends.
+        let mut counts = [0; COUNTERS];
+        counts[1] = 1;
+        let cell = SlidingCell { part_ms: 100, newest: 20, counts };
+        assert_eq!(sliding_expires_ms(&quota, cell), 3_599);
+    }
+
+    #[test]
+    fn a_sliding_window_counts_all_of_its_parts() {
+        let quota = Quota::new(17, 1_600);
+        let mut cell = SlidingCell::EMPTY;
+        for part in 0..17 {
+            let check = check_sliding(&quota, cell, part * 100, 1);
+            assert_eq!(check.before.remaining, 17 - part);
+            let Cell::SlidingWindow(next) = taken(check) else { panic!() };
+            cell = next;
+        }
+        assert!(check_sliding(&quota, cell, 1_698, 1).verdict.is_err());
+        assert!(check_sliding(&quota, cell, 1_699, 1).verdict.is_ok());
     }
 
     #[test]
@@ -294,6 +329,9 @@ mod tests {
         else {
             panic!()
         };
+        // Parts in which nothing was taken put off nothing.
+        let left = check_sliding(&quota, cell, 420, 0).before;
+        assert_eq!(left, Left { remaining: 1, reset_ms: 1_699 });
         let Cell::SlidingWindow(cell) = taken(check_sliding(&quota, cell, 420, 1)) else {
             panic!()
         };

@@ -86,6 +86,8 @@ fn windows_and_quotas_have_bounds() {
     assert_error(&with_limit(|l| l.quota = 1_000_000_001), "limits.token.quota", "at most");
     let dense = |l: &mut LimitConfig| (l.quota, l.window_ms) = (1_000_000_000, 1);
     assert_error(&with_limit(dense), "limits.token.quota", "nanosecond");
+    let densest = |l: &mut LimitConfig| (l.quota, l.window_ms) = (1_000_000, 1);
+    assert_eq!(errors(&with_limit(densest)), [""; 0]);
 }
 
 #[test]
@@ -93,6 +95,9 @@ fn bursts_have_bounds_and_belong_to_gcra() {
     assert_error(&with_limit(|l| l.burst = Some(0)), "limits.token.burst", "at least 1");
     let slow = |l: &mut LimitConfig| (l.quota, l.window_ms, l.burst) = (1, 86_400_000, Some(500));
     assert_error(&with_limit(slow), "limits.token.burst", "400 days");
+    let slowest =
+        |l: &mut LimitConfig| (l.quota, l.window_ms, l.burst) = (1, 86_400_000, Some(400));
+    assert_eq!(errors(&with_limit(slowest)), [""; 0]);
     let fixed = |l: &mut LimitConfig| {
         (l.algorithm, l.burst) = (crate::limit::Algorithm::FixedWindow, Some(5));
     };
@@ -114,6 +119,10 @@ fn costs_have_bounds() {
     assert_error(&cost("token", 0), place, "at least 1");
     assert_error(&cost("token", 121), place, "never pass");
     assert_error(&cost("tokens", 1), &format!("{place}s"), "no limit");
+    assert_eq!(errors(&cost("token", 120)), [""; 0]);
+    let mut none = cost("token", 1);
+    none.limits.get_mut("token").unwrap().quota = 0;
+    assert_error(&none, "limits.token.quota", "at least 1");
     let policy = cost("token", 2).compile().unwrap();
     assert_eq!(route(&policy, "POST /sms/send").limits[0].cost, 2);
     assert_eq!(route(&policy, "GET /balance").limits[0].cost, 1);
@@ -128,9 +137,17 @@ fn limits_are_bound_to_routes_that_exist_and_not_too_many() {
         config.limits.insert(format!("l{number}"), LimitConfig::new(Partition::Global, 1, 1));
     }
     assert_error(&config, "limits", "17 limits");
-    let mut config = with_route("GET /a");
-    config.limits.insert("a b".into(), LimitConfig::new(Partition::Global, 1, 1));
-    assert_error(&config, "limits.\"a b\"", "rename");
+    config.limits.remove("l0");
+    assert_eq!(errors(&config), [""; 0]);
+    let named = |name: &str| {
+        let mut config = with_route("GET /a");
+        config.limits.insert(name.into(), LimitConfig::new(Partition::Global, 1, 1));
+        config
+    };
+    assert_error(&named("a b"), "limits.\"a b\"", "rename");
+    assert_error(&named(""), "limits.\"\"", "rename");
+    assert_error(&named(&"n".repeat(129)), &format!("limits.{}", "n".repeat(129)), "rename");
+    assert_eq!(errors(&named(&"n".repeat(128))), [""; 0]);
 }
 
 #[test]
@@ -144,6 +161,15 @@ fn one_limit_takes_a_tokens_own_quota() {
     assert_error(&config, "limits.z.token_override", "another limit");
     let global = |l: &mut LimitConfig| (l.per, l.token_override) = (Partition::Global, Some(true));
     assert_error(&with_limit(global), "limits.token.token_override", "units of its own");
+
+    let takes_it = |change: fn(&mut LimitConfig)| {
+        let policy = with_limit(change).compile().unwrap();
+        policy.routes().iter().any(|route| route.limits.iter().any(|limit| limit.token_override))
+    };
+    assert!(takes_it(|_| ()), "the only one of tokens that counts every request");
+    assert!(!takes_it(|limit| limit.per = Partition::Account));
+    assert!(!takes_it(|limit| limit.counts = Counts::Executions));
+    assert!(!takes_it(|limit| limit.routes = Some(["GET /balance".into()].into())));
 
     let mut config = preset("sms-gateway").unwrap();
     config.limits.insert("z".into(), LimitConfig::new(Partition::Token, 1, 1));
@@ -181,6 +207,7 @@ fn route_patterns_are_checked() {
         assert_error(&with_route(pattern), "scopes.s[0]", part);
     }
     assert_error(&with_route(&format!("GET {}", "/a".repeat(65))), "scopes.s[0]", "65 segments");
+    assert_eq!(errors(&with_route(&format!("GET {}", "/a".repeat(64)))), [""; 0]);
 }
 
 #[test]
@@ -328,4 +355,142 @@ fn lint_names_what_is_odd() {
             "routes.\"POST /sms/send\".idempotency",
         ]
     );
+}
+
+#[test]
+fn lint_knows_which_of_two_limits_never_binds() {
+    use crate::limit::Algorithm::{self, FixedWindow, Gcra, SlidingWindow};
+    let limit = |algorithm: Algorithm, quota, window_s: u64| LimitConfig {
+        algorithm,
+        ..LimitConfig::new(Partition::Account, quota, window_s * 1_000)
+    };
+    let gcra = |quota, burst| LimitConfig { burst: Some(burst), ..limit(Gcra, quota, 60) };
+    let table = [
+        (gcra(100, 100), gcra(200, 200), true),
+        (gcra(100, 100), gcra(200, 50), false),
+        (gcra(100, 100), gcra(50, 200), false),
+        (limit(FixedWindow, 10, 60), gcra(200, 200), false),
+        (gcra(100, 100), limit(FixedWindow, 200, 60), true),
+        (gcra(100, 100), limit(FixedWindow, 199, 60), false),
+        (limit(SlidingWindow, 100, 60), limit(FixedWindow, 100, 60), true),
+        (limit(SlidingWindow, 100, 60), limit(FixedWindow, 99, 60), false),
+        (limit(FixedWindow, 100, 60), limit(FixedWindow, 100, 60), true),
+        (limit(FixedWindow, 100, 60), limit(FixedWindow, 250, 90), false),
+        (limit(FixedWindow, 100, 60), limit(FixedWindow, 300, 90), true),
+        (limit(FixedWindow, 100, 60), limit(SlidingWindow, 150, 60), false),
+        (limit(FixedWindow, 100, 60), limit(SlidingWindow, 200, 60), true),
+    ];
+    for (stricter, limit, expected) in table {
+        let warned = idle_limits(&stricter, &limit, |_| ()).contains(&"limits.b".to_string());
+        assert_eq!(warned, expected, "{stricter:?} before {limit:?}");
+    }
+    // Of two that are alike the later one is idle, of others the one that the other covers.
+    assert_eq!(idle_limits(&gcra(9, 9), &gcra(9, 9), |_| ()), ["limits.b"]);
+    assert_eq!(idle_limits(&gcra(10, 10), &gcra(9, 9), |_| ()), ["limits.a"]);
+}
+
+/// Which of two limits lint calls idle.
+fn idle_limits(
+    a: &LimitConfig,
+    b: &LimitConfig,
+    change: impl FnOnce(&mut PolicyConfig),
+) -> Vec<String> {
+    let mut config = with_route("GET /a");
+    config.limits.insert("a".into(), a.clone());
+    config.limits.insert("b".into(), b.clone());
+    change(&mut config);
+    let idle = lint(&config).into_iter().filter(|warning| warning.message.contains("never bind"));
+    idle.map(|warning| warning.place).collect()
+}
+
+#[test]
+fn lint_compares_only_limits_that_hold_the_same() {
+    use crate::limit::FailureMode;
+    let strict = LimitConfig::new(Partition::Account, 100, 60_000);
+    let loose = LimitConfig { quota: 200, ..strict.clone() };
+    let idle = |change: fn(&mut LimitConfig, &mut LimitConfig)| {
+        let (mut strict, mut loose) = (strict.clone(), loose.clone());
+        change(&mut strict, &mut loose);
+        idle_limits(&strict, &loose, |_| ())
+    };
+    assert_eq!(idle(|_, _| ()), ["limits.b"]);
+    assert_eq!(idle(|strict, _| strict.cost = 2), ["limits.b"]);
+    let only = |routes: &[&str]| Some(routes.iter().map(|route| (*route).into()).collect());
+    let routes = |in_a: &[&str], in_b: &[&str]| {
+        let (mut a, mut b) = (strict.clone(), strict.clone());
+        (a.routes, b.routes, b.quota) = (only(in_a), only(in_b), 200);
+        idle_limits(&a, &b, |_| ())
+    };
+    assert_eq!(routes(&["GET /a", "GET /b"], &["GET /a"]), ["limits.b"]);
+    assert_eq!(routes(&["GET /a"], &["GET /a", "GET /b"]), [""; 0]);
+    for differs in [
+        (|strict, _| strict.per = Partition::Global) as fn(&mut LimitConfig, &mut LimitConfig),
+        |strict, _| strict.counts = Counts::Executions,
+        |_, loose| loose.cost = 2,
+        |strict, _| strict.shadow = true,
+        |strict, _| strict.on_store_failure = FailureMode::Open,
+        |strict, _| strict.routes = Some(["GET /a".into()].into()),
+        |_, loose| (loose.per, loose.token_override) = (Partition::Token, Some(true)),
+    ] {
+        assert_eq!(idle(differs), [""; 0]);
+    }
+    // What a token's own quota replaces, or a route's cost changes, may bind after all.
+    for name in ["a", "b"] {
+        let vary = |config: &mut PolicyConfig| {
+            let route = config.routes.entry("GET /a".into()).or_default();
+            route.limit_costs.insert(name.into(), 1);
+        };
+        assert_eq!(idle_limits(&strict, &loose, vary), [""; 0]);
+        let own = |config: &mut PolicyConfig| {
+            for limit in config.limits.values_mut() {
+                (limit.per, limit.token_override) = (Partition::Token, Some(false));
+            }
+            config.limits.get_mut(name).unwrap().token_override = Some(true);
+        };
+        assert_eq!(idle_limits(&strict, &loose, own), [""; 0]);
+    }
+}
+
+#[test]
+fn lint_names_the_later_of_two_networks_that_are_the_same() {
+    let mut config = PolicyConfig::default();
+    config.source.trusted_proxies = ["10.0.0.0/8", "10.0.0.0/8"].map(String::from).into();
+    let places: Vec<String> = lint(&config).into_iter().map(|warning| warning.place).collect();
+    assert_eq!(places, ["source.trusted_proxies[1]"]);
+}
+
+#[test]
+fn errors_are_one_a_line_and_never_none() {
+    let mut config = PolicyConfig::default();
+    config.answers.realm = "\"".into();
+    config.reservations.lease_ms = 0;
+    let errors = config.compile().unwrap_err();
+    let lines: Vec<String> = errors.as_slice().iter().map(ToString::to_string).collect();
+    assert_eq!((lines.len(), errors.to_string()), (2, lines.join("\n")));
+    assert_eq!((&errors).into_iter().count(), 2);
+    let unread = crate::policy::error::Problems::default().or::<()>(None).unwrap_err();
+    assert_eq!(unread.to_string(), "the policy cannot be read");
+}
+
+#[test]
+fn a_wrong_switch_is_told_what_it_may_be() {
+    let error = serde_json::from_str::<RouteIdempotency>("3").unwrap_err().to_string();
+    assert!(error.contains("true, false, or a table"), "{error}");
+}
+
+#[test]
+fn lint_lets_a_key_live_as_long_as_its_lease() {
+    let mut config = preset("sms-gateway").unwrap();
+    let route = config.routes.get_mut("POST /sms/send").unwrap();
+    route.lease_ms = Some(config.idempotency.retention_ms);
+    assert_eq!(lint(&config), []);
+}
+
+#[test]
+fn a_policy_tells_its_limits_by_route() {
+    let policy = preset("sms-gateway").unwrap().compile().unwrap();
+    let otp = policy.find_route(b"POST", b"/otp/send");
+    let names = |route| policy.limits(route).iter().map(|limit| &*limit.name).collect::<Vec<_>>();
+    assert_eq!(names(otp), ["token", "otp_source_ip"]);
+    assert_eq!(names(None), ["token"]);
 }

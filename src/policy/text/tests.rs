@@ -153,6 +153,31 @@ fn very_many_errors_end() {
     let text: String = (0..500).map(|number| format!("k{number} = 1\n")).collect();
     let errors = shown(PolicyConfig::from_toml(&text).unwrap_err());
     assert_eq!(errors.len(), 101);
+    // What was not read to its end is not compiled.
+    let text = format!("[limits.a]\nper = \"token\"\nquota = 0\nwindow_ms = 1\n[x]\n{text}");
+    let text = text.replace("[x]\n", "");
+    assert_eq!(shown(CompiledPolicy::from_toml(&text).unwrap_err()).len(), 101);
+}
+
+#[test]
+fn json_lists_keep_their_lines() {
+    let text = "{\"source\": {\"trusted_proxies\": [1,\n2,\n{\"a\": 3, \"a\": 4}]}}";
+    let errors = shown(PolicyConfig::from_json(text).unwrap_err());
+    assert_eq!(
+        errors,
+        ["line 3: source.trusted_proxies[2].a: is there twice; remove one of the two"]
+    );
+    let text = "{\"source\": {\"trusted_proxies\": [1,\n2]}}";
+    let errors = shown(PolicyConfig::from_json(text).unwrap_err());
+    let starts = ["line 1: source.trusted_proxies[0]: ", "line 2: source.trusted_proxies[1]: "];
+    assert_eq!(errors.len(), 2);
+    assert!(errors.iter().zip(starts).all(|(error, start)| error.starts_with(start)), "{errors:?}");
+}
+
+#[test]
+fn a_wrong_word_is_told_the_right_ones() {
+    let errors = shown(PolicyConfig::from_toml("tokens.format = \"x\"").unwrap_err());
+    assert_eq!(errors, ["line 1: tokens.format: is \"x\", but must be \"native\" or \"opaque\""]);
 }
 
 #[test]
