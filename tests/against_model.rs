@@ -13,8 +13,8 @@
     unreachable_pub
 )]
 
-mod model;
-mod world;
+pub mod model;
+pub mod world;
 
 use std::collections::BTreeSet;
 
@@ -55,7 +55,7 @@ impl Headers for Sent {
     }
 }
 
-struct Pair {
+pub struct Pair {
     engine: Engine,
     store: MemoryStore,
     model: World,
@@ -514,7 +514,7 @@ impl Pair {
     }
 }
 
-fn run(config: PolicyConfig, steps: &[Step]) -> Result<Pair, TestCaseError> {
+pub fn run(config: PolicyConfig, steps: &[Step]) -> Result<Pair, TestCaseError> {
     let mut pair = Pair::new(config);
     for step in steps {
         pair.step(step)?;
