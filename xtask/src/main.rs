@@ -30,8 +30,8 @@ usage: cargo xtask COMMAND
   header          writes include/tollgate.h anew
   install --prefix DIR [--libdir DIR]
                   builds the C library and installs it for other builds; respects DESTDIR
-  fuzz [--seconds N] [TARGET]
-                  all fuzz targets, or one, for N seconds each (60)
+  fuzz [--seconds N] [TARGET…]
+                  all fuzz targets, or some, for N seconds each (60)
   wasm            builds the npm package in bindings/wasm/npm
   playground [--serve]
                   builds the playground in target/playground; --serve shows it on 127.0.0.1:8088
