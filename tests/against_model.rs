@@ -13,8 +13,8 @@
     unreachable_pub
 )]
 
-mod model;
-mod world;
+pub(crate) mod model;
+pub(crate) mod world;
 
 use std::collections::BTreeSet;
 
@@ -55,7 +55,7 @@ impl Headers for Sent {
     }
 }
 
-struct Pair {
+pub(crate) struct Pair {
     engine: Engine,
     store: MemoryStore,
     model: World,
@@ -514,7 +514,7 @@ impl Pair {
     }
 }
 
-fn run(config: PolicyConfig, steps: &[Step]) -> Result<Pair, TestCaseError> {
+pub(crate) fn run(config: PolicyConfig, steps: &[Step]) -> Result<Pair, TestCaseError> {
     let mut pair = Pair::new(config);
     for step in steps {
         pair.step(step)?;

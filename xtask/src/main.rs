@@ -36,8 +36,8 @@ usage: cargo xtask COMMAND
   header          writes include/tollgate.h anew
   install --prefix DIR [--libdir DIR]
                   builds the C library and installs it for other builds; respects DESTDIR
-  fuzz [--seconds N] [TARGET]
-                  all fuzz targets, or one, for N seconds each (60)
+  fuzz [--seconds N] [TARGET…]
+                  all fuzz targets, or some, for N seconds each (60)
   simulate [--seeds N] [--seed S] [--events E] [--threads T] [--bug NAME] [--trace]
                   N simulations with faults against a model, from seed S on; --trace tells all of one
   wasm            builds the npm package in bindings/wasm/npm

@@ -1,0 +1,5 @@
+//! What several fuzz targets share.
+
+mod probe;
+
+pub use probe::{Probe, Seen};
