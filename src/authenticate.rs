@@ -42,10 +42,8 @@ pub(crate) fn bearer<'a>(headers: &'a dyn Headers, format: TokenFormat) -> Beare
         Single::None => return Bearer::Missing,
     };
     // As nearly all clients write it.
-    if let Some(text) = value.strip_prefix(b"Bearer ")
-        && is_well_formed(format, text)
-    {
-        return Bearer::Token(text);
+    if let Some(text) = value.strip_prefix(b"Bearer ") {
+        return token(trim_ows(text), format);
     }
     let Some((scheme, rest)) = trim_ows(value).split_at_checked(SCHEME.len()) else {
         return Bearer::Missing;
@@ -55,14 +53,19 @@ pub(crate) fn bearer<'a>(headers: &'a dyn Headers, format: TokenFormat) -> Beare
     }
     match rest {
         [] => Bearer::Missing,
-        [b' ', text @ ..] => match trim_ows(text) {
-            text if is_well_formed(format, text) => Bearer::Token(text),
-            _ => Bearer::Malformed,
-        },
+        [b' ', text @ ..] => token(trim_ows(text), format),
         // A tab ends the scheme but does not separate it from the token.
         [b'\t', ..] => Bearer::Malformed,
         // A longer word: another scheme.
         _ => Bearer::Missing,
+    }
+}
+
+fn token(text: &[u8], format: TokenFormat) -> Bearer<'_> {
+    match text {
+        [] => Bearer::Missing,
+        text if is_well_formed(format, text) => Bearer::Token(text),
+        _ => Bearer::Malformed,
     }
 }
 
