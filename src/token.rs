@@ -68,6 +68,7 @@ impl TokenDigest {
     }
 
     /// The bytes as numbers, for comparing and hashing.
+    #[cfg(feature = "std")] // the memory store's
     #[inline]
     pub(crate) fn as_words(&self) -> [u64; 4] {
         let mut words = [0; 4];
@@ -78,6 +79,7 @@ impl TokenDigest {
     }
 
     /// The digest with these [`as_words`](Self::as_words).
+    #[cfg(feature = "std")]
     pub(crate) fn from_words(words: [u64; 4]) -> Self {
         let mut bytes = [0; 32];
         for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
