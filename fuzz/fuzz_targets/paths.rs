@@ -50,6 +50,7 @@ impl Input {
 
 #[derive(Arbitrary, Debug)]
 enum Method {
+    Get,
     Usual(u8),
     Any(String),
 }
@@ -57,6 +58,7 @@ enum Method {
 #[derive(Arbitrary, Debug)]
 enum Segment {
     Word(u8),
+    Odd(u8),
     Parameter(u8),
     Any(String),
 }
@@ -65,6 +67,8 @@ enum Segment {
 enum Target {
     /// Segments from the same words, and what follows them.
     Words(Vec<Segment>, Tail),
+    /// As a pattern has it, with these segments in the places of its parameters.
+    Like(u8, Vec<Segment>, Tail),
     Any(Vec<u8>),
 }
 
@@ -77,28 +81,15 @@ enum Tail {
 }
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "LOCK", "M-SEARCH"];
-const WORDS: &[&str] = &[
-    "a",
-    "b",
-    "messages",
-    "v1.0",
-    "%20",
-    "%3B",
-    "%2e",
-    "%41",
-    ".",
-    "..",
-    "",
-    "a:b",
-    "~x",
-    "%",
-    "...",
-    ".well-known",
-];
+/// Few, so that patterns and requests meet.
+const WORDS: &[&str] = &["a", "b", "messages"];
+const ODD: &[&str] =
+    &["v1.0", "%20", "%3B", "%2e", "%41", ".", "..", "", "a:b", "~x", "%", "...", ".well-known"];
 
 impl Method {
     fn text(&self) -> &str {
         match self {
+            Method::Get => "GET",
             Method::Usual(which) => METHODS[usize::from(*which) % METHODS.len()],
             Method::Any(text) => text,
         }
@@ -109,6 +100,7 @@ impl Segment {
     fn text(&self) -> String {
         match self {
             Segment::Word(which) => WORDS[usize::from(*which) % WORDS.len()].to_owned(),
+            Segment::Odd(which) => ODD[usize::from(*which) % ODD.len()].to_owned(),
             Segment::Parameter(which) => format!("{{p{}}}", which % 4),
             Segment::Any(text) => text.clone(),
         }
@@ -116,12 +108,22 @@ impl Segment {
 }
 
 impl Target {
-    fn bytes(&self) -> Vec<u8> {
-        let (segments, tail) = match self {
+    fn bytes(&self, patterns: &[(Method, Vec<Segment>)]) -> Vec<u8> {
+        let (path, tail) = match self {
             Target::Any(bytes) => return bytes.clone(),
-            Target::Words(segments, tail) => (segments, tail),
+            Target::Words(segments, tail) => (path(segments), tail),
+            Target::Like(which, segments, tail) => {
+                let pattern = patterns.get(usize::from(*which) % patterns.len().max(1));
+                let mut given = segments.iter();
+                let parts = pattern.into_iter().flat_map(|(_, parts)| parts);
+                let filled = parts.map(|part| match part {
+                    Segment::Parameter(_) => given.next().unwrap_or(&Segment::Word(0)),
+                    part => part,
+                });
+                (filled.map(|segment| format!("/{}", segment.text())).collect(), tail)
+            }
         };
-        let mut bytes = path(segments).into_bytes();
+        let mut bytes = path.into_bytes();
         match tail {
             Tail::Nothing => {}
             Tail::Slash => bytes.push(b'/'),
@@ -164,22 +166,51 @@ fuzz_target!(|bytes: &[u8]| {
     config.routes = patterns.iter().map(|text| (text.clone(), Default::default())).collect();
     let policy = config.compile().expect("each is a pattern, and no two are the same");
     let engine = Engine::new(policy);
-    let headers = [("authorization", "Bearer t")];
-    for (method, target) in input.requests.iter().take(24) {
-        let (method, target) = (method.text(), target.bytes());
-        let request = Request::new(method.as_bytes(), &target, 0).with_headers(&headers);
+    let meets = |method: &str, target: &[u8]| {
+        let headers = [("authorization", "Bearer t")];
+        let request = Request::new(method.as_bytes(), target, 0).with_headers(&headers);
         let decision = engine.decide(&Probe::open(), &request);
         let route = decision.route().and_then(|id| engine.policy().route(id));
-        let expected = canonical(&target, input.fold_trailing_slash)
+        let expected = canonical(target, input.fold_trailing_slash)
             .and_then(|path| best(&patterns, method, &path));
         assert_eq!(
             route.map(|route| &*route.name),
             expected.as_deref(),
             "{method} {:?} among {patterns:?}",
-            String::from_utf8_lossy(&target)
+            String::from_utf8_lossy(target)
         );
+    };
+    for (method, target) in input.requests.iter().take(24) {
+        meets(method.text(), &target.bytes(&input.patterns));
+    }
+    for (method, path) in between(&patterns) {
+        meets(&method, path.as_bytes());
     }
 });
+
+/// Requests where patterns meet: each with the words of all in the places of its parameters.
+fn between(patterns: &[String]) -> Vec<(String, String)> {
+    let all = patterns.iter().flat_map(|pattern| pattern.split('/').skip(1));
+    let words: BTreeSet<&str> = all.filter(|part| !part.starts_with('{')).take(6).collect();
+    let mut requests = Vec::new();
+    for pattern in patterns {
+        let (method, path) = pattern.split_once(' ').unwrap();
+        let mut paths = vec![String::new()];
+        for part in path.split('/').skip(1) {
+            let choices: Vec<&str> = match part.starts_with('{') {
+                true => words.iter().copied().chain(["z"]).collect(),
+                false => vec![part],
+            };
+            let longer = |path: &String| {
+                choices.iter().map(|word| format!("{path}/{word}")).collect::<Vec<_>>()
+            };
+            paths = paths.iter().flat_map(longer).take(64).collect();
+        }
+        requests.extend(paths.into_iter().map(|path| (method.to_owned(), path)));
+    }
+    requests.truncate(256);
+    requests
+}
 
 fn one_route(text: &str) -> Result<CompiledPolicy, tollgate::PolicyErrors> {
     let mut config = PolicyConfig::default();

@@ -36,7 +36,8 @@ pub enum Answer {
     /// An account as a script looks at it.
     Account {
         revision: u64,
-        head: [Part; 4],
+        head: [Slot; 4],
+        tokens: Vec<Slot>,
         rest: Vec<Part>,
     },
     /// An account as it was put.
@@ -45,6 +46,15 @@ pub enum Answer {
         rest: Vec<Part>,
     },
     Parts(Vec<Part>),
+}
+
+/// What stands where a record of one kind belongs.
+#[derive(Arbitrary, Debug)]
+pub enum Slot {
+    Empty,
+    Right,
+    Changed(u16, u8),
+    Other(Part),
 }
 
 /// Bytes, or a record with one byte of it changed.
@@ -80,6 +90,10 @@ const REFUSALS: &[&str] = &[
     "-NOAUTH unauthenticated\r\n",
     "-TGFORMAT 99999999999\r\n",
 ];
+/// The records are numbered in `Record::bytes`.
+const SPEND: u8 = 16;
+const RECORDS: u8 = 17;
+const MOST_LIMITS: usize = 4;
 const LETTERS: &[u8] = b"APCLEIFBSVWXDRKZMansumlfpetow";
 
 pub fn token() -> TokenDigest {
@@ -130,13 +144,18 @@ impl Answer {
                 let shadow = if *shadow { b"1" } else { b"0" };
                 let mut parts = vec![letter(*kind), shadow.to_vec(), extra.bytes()];
                 parts.extend(cells.iter().map(Part::bytes));
+                // As many as there are limits, or more: those behind are of nothing.
+                parts.resize(parts.len() + MOST_LIMITS, Vec::new());
                 framed(&parts)
             }
             Answer::Money { kind, extra } => framed(&[letter(*kind), extra.bytes()]),
-            Answer::Account { revision, head, rest } => {
-                let mut parts =
-                    vec![revision.to_be_bytes().to_vec(), revision.to_be_bytes().to_vec()];
-                parts.extend(head.iter().chain(rest).map(Part::bytes));
+            Answer::Account { revision, head, tokens, rest } => {
+                let mut parts = vec![revision.to_be_bytes().to_vec(); 2];
+                // Settings, wallet, claim, what the token spent.
+                let kinds = [4, 8, 9, SPEND];
+                parts.extend(head.iter().zip(kinds).map(|(slot, kind)| slot.bytes(kind)));
+                parts.extend(tokens.iter().map(|slot| slot.bytes(1)));
+                parts.extend(rest.iter().map(Part::bytes));
                 framed(&parts)
             }
             Answer::Put { kept, rest } => {
@@ -159,6 +178,17 @@ fn letter(which: u8) -> Vec<u8> {
     vec![LETTERS[usize::from(which) % LETTERS.len()]]
 }
 
+impl Slot {
+    fn bytes(&self, which: u8) -> Vec<u8> {
+        match self {
+            Slot::Empty => Vec::new(),
+            Slot::Right => Record { which, at: 0, xor: 0 }.bytes(),
+            Slot::Changed(at, xor) => Record { which, at: *at, xor: *xor }.bytes(),
+            Slot::Other(part) => part.bytes(),
+        }
+    }
+}
+
 impl Part {
     fn bytes(&self) -> Vec<u8> {
         match self {
@@ -179,7 +209,7 @@ impl Record {
         let numbers = |count: usize| {
             (0..count).flat_map(|number| (number as u64).to_be_bytes()).collect::<Vec<u8>>()
         };
-        let mut bytes = match self.which % 16 {
+        let mut bytes = match self.which % RECORDS {
             0 => token,
             1 => [&5_u64.to_be_bytes(), token.as_slice()].concat(),
             2 => [br#"{"account":"acme","token":"#, token.as_slice(), b"}"].concat(),
@@ -239,6 +269,7 @@ impl Record {
                 .copied()
                 .collect(),
             14 => b"acme".to_vec(),
+            SPEND => vec![0; 32],
             _ => vec![7; 32],
         };
         let at = usize::from(self.at) % bytes.len();

@@ -27,6 +27,10 @@ enum What {
     Copy(u16),
     /// Under a key of which a byte is another.
     Move(u16, u8),
+    /// Under a key that is shorter.
+    CutKey(u16),
+    /// Under a key that is longer.
+    AddToKey(Vec<u8>),
     /// Under any key.
     New(Vec<u8>, Vec<u8>),
 }
@@ -69,6 +73,14 @@ impl Damage {
                 entries.remove(&key);
                 let at = place(*at, &key);
                 key.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= xor);
+            }
+            What::CutKey(at) => {
+                entries.remove(&key);
+                key.truncate(place(*at, &key));
+            }
+            What::AddToKey(more) => {
+                entries.remove(&key);
+                key.extend(more);
             }
             What::New(other, content) => {
                 key.clone_from(other);

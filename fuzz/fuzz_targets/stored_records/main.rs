@@ -79,7 +79,7 @@ fuzz_target!(|input: Input| {
         });
     }
     let verified = store.verify();
-    assert!(!whole || verified.is_ok(), "in the end: {verified:?}");
+    assert!(!whole || verified.is_ok(), "in the end {verified:?}: {:?}", input.asked);
 });
 
 /// Damage is all that can be wrong here.

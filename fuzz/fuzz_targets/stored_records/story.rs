@@ -77,9 +77,9 @@ impl Asked {
     pub fn perform(&self, work: impl FnOnce(&Command<'_>, u64)) {
         let now_ms = NOW_MS + u64::from(self.later_ms);
         let (id, token, other) = (account(self.account), digest(self.token), digest(self.number));
-        // A map's store gives out names or numbers of accounts.
+        // What the store gives out, or a name: never a number that it has not given.
         let named = match self.flags & 64 {
-            0 => AccountRef::Slot(u32::from(self.account % 4)),
+            0 => AccountRef::Slot(u32::from(self.account % 3)),
             _ => AccountRef::Id(id.clone()),
         };
         let (account, amount) = (&id, Amount(self.amount.into()));
@@ -179,7 +179,7 @@ impl Asked {
             source: Some([192, 0, 2, self.number % 4].into()),
             idempotency: if mode == Mode::Observe { &Idempotency::Absent } else { idempotency },
             charge: (self.flags & 8 == 8 && mode != Mode::Observe)
-                .then_some(Amount(u64::from(self.amount) % 9)),
+                .then_some(Amount(1 + u64::from(self.amount) % 8)),
             charge_rule: &CHARGE,
             detail: self.flags & 128 == 128,
             ..Admit::limits_only(token, account, limits)
