@@ -134,7 +134,7 @@ pub(crate) fn decide<S: Store + ?Sized>(
 }
 
 /// The decision on a plain request that was admitted, or that a limit refused.
-#[inline(always)]
+#[cfg_attr(not(feature = "small"), inline(always))]
 fn decided(route: Option<RouteId>, admitted: PlainAdmission, now_ms: u64) -> Decision {
     let PlainAdmission { account, admission, .. } = admitted;
     let (status, cause) = match admission.verdict {

@@ -56,7 +56,7 @@ impl Rate {
 
 /// The theoretical arrival time to store after `cost` units at `now_ms`, or a refusal. Costs
 /// two multiplications and no division unless refused; ask [`left`] only for what is reported.
-#[inline(always)]
+#[cfg_attr(not(feature = "small"), inline(always))]
 pub(crate) fn admit(rate: Rate, tat_ns: u64, now_ms: u64, cost: u64) -> Result<u64, Refused> {
     if cost == 0 {
         return Ok(tat_ns);
@@ -88,7 +88,7 @@ fn refuse(rate: Rate, tat_ns: u64, now_ns: u64, cost: u64) -> Refused {
 
 /// What is left at `now_ms`.
 #[must_use]
-#[inline(always)]
+#[cfg_attr(not(feature = "small"), inline(always))]
 pub(crate) fn left(rate: Rate, tat_ns: u64, now_ms: u64) -> Left {
     let now_ns = now_ms.saturating_mul(NS_PER_MS);
     let ahead_ns = tat_ns.saturating_sub(now_ns);

@@ -17,7 +17,7 @@ pub(crate) struct OneGcra {
 /// Counts a request that only one GCRA limit holds back, whose cell is `tat_ns` (0: whole). What is to be told
 /// of it is worked out by [`OneGcra::admission`], for which the cell need not be held any longer. Together they are
 /// the same as [`admit`](super::admit) for such a request, and quicker.
-#[inline(always)]
+#[cfg_attr(not(feature = "small"), inline(always))]
 pub(crate) fn admit_one_gcra(
     limit: &Limit,
     own_quota: Option<TokenQuota>,
@@ -34,7 +34,7 @@ pub(crate) fn admit_one_gcra(
 
 impl OneGcra {
     /// The admission.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(crate) fn admission(&self, limit: &Limit, now_ms: u64) -> Admission {
         let mut shadows = Shadows::default();
         let verdict = match self.refused {

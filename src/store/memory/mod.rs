@@ -201,7 +201,7 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     fn admit_plain(&self, lookup: &Lookup<'_>, now_ms: u64) -> Option<PlainAdmission> {
         if now_ms > MAX_NOW_MS {
             return None;

@@ -38,21 +38,21 @@ pub(super) struct Key {
 }
 
 impl Key {
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn of(digest: &TokenDigest) -> Self {
         Key::of_words(digest.as_words())
     }
 
     /// Digests are uniform, and nobody but an operator puts one in: a sum of their words that is
     /// spread by a product (Knuth's multiplicative hash) serves also those that are made up.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     fn of_words(words: [u64; 4]) -> Self {
         let [a, b, c, d] = words;
         let sum = a.wrapping_add(b).wrapping_add(c.wrapping_add(d));
         Key { words, hash: sum.wrapping_mul(0x9e37_79b9_7f4a_7c15) }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn hash(&self) -> u64 {
         self.hash
     }
@@ -99,7 +99,7 @@ pub(super) enum Look {
 
 impl Slot {
     /// Looks without the lock: what it tells may be over already.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn look(&self, key: &Key) -> Look {
         if self.state.load(Ordering::Acquire) & OCCUPIED == 0 {
             return Look::Empty;
@@ -108,14 +108,14 @@ impl Slot {
     }
 
     /// Whether its digest begins like this one.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn begins_like(&self, key: &Key) -> bool {
         let [first, ..] = &self.digest;
         let [wanted, ..] = key.words;
         first.load(Ordering::Relaxed) == wanted
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn lock(&self) -> Locked<'_> {
         let mut wait = Wait::new();
         loop {
@@ -132,7 +132,7 @@ impl Slot {
     }
 }
 
-#[inline(always)]
+#[cfg_attr(not(feature = "small"), inline(always))]
 fn is(digest: &[AtomicU64; 4], key: &Key) -> bool {
     digest.iter().zip(key.words).all(|(word, wanted)| word.load(Ordering::Relaxed) == wanted)
 }
@@ -146,14 +146,14 @@ pub(super) struct Locked<'s> {
 }
 
 impl Drop for Locked<'_> {
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     fn drop(&mut self) {
         self.slot.state.store(self.state, Ordering::Release);
     }
 }
 
 impl Locked<'_> {
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn is(&self, key: &Key) -> bool {
         self.state & OCCUPIED != 0 && is(&self.slot.digest, key)
     }
@@ -162,30 +162,30 @@ impl Locked<'_> {
         self.state & OCCUPIED == 0
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn account(&self) -> u32 {
         self.slot.account.load(Ordering::Relaxed)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn is_revoked(&self) -> bool {
         self.state & REVOKED != 0
     }
 
     /// Whether it is neither revoked nor has a record.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn is_plain(&self) -> bool {
         self.state & (REVOKED | HAS_RECORD) == 0
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn rest(&self) -> Rest {
         let number = self.state >> NUMBER_SHIFT;
         if self.state & HAS_RECORD == 0 { Rest::ScopeList(number) } else { Rest::Record(number) }
     }
 
     /// Its scopes, where they are known in the bits of this table.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn scopes_in(&self, table: u64) -> Option<u64> {
         (self.slot.scope_table.load(Ordering::Relaxed) == table)
             .then(|| self.slot.scopes.load(Ordering::Relaxed))
@@ -196,12 +196,12 @@ impl Locked<'_> {
         self.slot.scope_table.store(table, Ordering::Relaxed);
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn tat_ns(&self) -> u64 {
         self.slot.tat_ns.load(Ordering::Relaxed)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn set_tat_ns(&mut self, tat_ns: u64) {
         self.slot.tat_ns.store(tat_ns, Ordering::Relaxed);
     }

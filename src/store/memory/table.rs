@@ -78,8 +78,14 @@ impl Table {
     }
 
     /// The slot of a token.
-    #[inline(always)]
+    #[inline(never)] // one copy for all that are not in a hurry
     pub(super) fn find(&self, key: &Key) -> Option<Locked<'_>> {
+        self.find_in_line(key)
+    }
+
+    /// The same, for who decides a request with it.
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    pub(super) fn find_in_line(&self, key: &Key) -> Option<Locked<'_>> {
         let mut wait = Wait::new();
         loop {
             let version = self.version.load(Ordering::Acquire);
@@ -93,7 +99,7 @@ impl Table {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     fn probe(&self, key: &Key) -> Option<Locked<'_>> {
         let segment = self.segment_of(key.hash())?;
         // A token is mostly in its first place, or in the next. Which of them is a matter of luck, so that a
@@ -120,7 +126,7 @@ impl Table {
         None
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     fn segment_of(&self, hash: u64) -> Option<&Segment> {
         let depth = self.depth.load(Ordering::Acquire);
         let directory = self.directories.get(depth as usize)?.get()?;
@@ -128,7 +134,7 @@ impl Table {
     }
 
     /// The segment at a place: page and position, in one number.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     fn segment(&self, place: u32) -> Option<&Segment> {
         let place = place as usize;
         self.pages.get(place / PAGE)?.get()?.get(place % PAGE)
@@ -299,7 +305,7 @@ impl Segment {
     }
 
     /// All slots, from one on and round.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     fn from(&self, first: usize) -> impl Iterator<Item = &Slot> {
         (0..SLOTS).filter_map(move |step| self.slots.get(first.wrapping_add(step) % SLOTS))
     }
@@ -330,13 +336,13 @@ fn place_in(slots: &mut [Locked<'_>], contents: &Contents) {
     }
 }
 
-#[inline(always)]
+#[cfg_attr(not(feature = "small"), inline(always))]
 #[allow(clippy::cast_possible_truncation)] // what is kept is below 64
 fn start(hash: u64) -> usize {
     hash.wrapping_shr(32) as usize % SLOTS
 }
 
-#[inline(always)]
+#[cfg_attr(not(feature = "small"), inline(always))]
 fn first_bits(hash: u64, bits: u32) -> usize {
     hash.checked_shr(64_u32.wrapping_sub(bits)).and_then(|bits| bits.try_into().ok()).unwrap_or(0)
 }

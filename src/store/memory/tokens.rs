@@ -77,7 +77,7 @@ impl Tokens {
     ///
     /// In line, as is all that it calls, so that what it finds goes from registers into the decision: written to
     /// memory and read again by another width it would wait for the memory, 10 ns in 100.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(super) fn admit_plain(
         &self,
         lookup: &Lookup<'_>,
@@ -88,7 +88,7 @@ impl Tokens {
         if !self.carries(limit) {
             return None;
         }
-        let mut slot = self.table.find(&Key::of(lookup.digest))?;
+        let mut slot = self.table.find_in_line(&Key::of(lookup.digest))?;
         let account = slot.account();
         let scopes = ScopeSet(slot.scopes_in(lookup.scopes.id())?);
         let is_plain = slot.is_plain() && !accounts.has_networks(account);
