@@ -13,7 +13,7 @@ use crate::run::Failure;
 
 /// The most that a build may have when compressed: what a browser loads, and what counts against a Worker's limit. The goal for the engine
 /// is 120 000.
-const MOST_GZIP_BYTES: [(&str, usize); 2] = [("engine", 143_000), ("objects", 360_000)];
+const MOST_GZIP_BYTES: [(&str, usize); 2] = [("engine", 147_000), ("objects", 360_000)];
 
 /// Says both sizes, and fails above the bound. It holds for a std that was made for size; with another one the sizes are only said.
 pub(super) fn check(build: &str, module: &Path, toolchain: &Toolchain) -> Result<(), Failure> {
