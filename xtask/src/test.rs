@@ -108,7 +108,7 @@ pub(crate) fn all() -> Result<(), Failure> {
     backends::for_c()?;
     // Tests of the workspace's packages run what is built here.
     wasm::build_all()?;
-    Run::cargo(["test", "--workspace"]).or(ADVICE)?;
+    Run::cargo(["test", "--workspace", "--no-fail-fast"]).or(ADVICE)?;
     core_without_std()?;
     no_std()?;
     schedules()?;
