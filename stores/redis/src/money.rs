@@ -60,7 +60,10 @@ async fn finish(
         by.to_vec(),
         records::response_bytes(&unrecorded),
     ];
-    run(protocol, io, &SETTLE, id, args).await
+    match run(protocol, io, &SETTLE, id, args).await? {
+        outcome @ (Outcome::Settled(_) | Outcome::Refused(_)) => Ok(outcome),
+        _ => Err(wrong_shape()),
+    }
 }
 
 /// Pays in.
@@ -70,7 +73,15 @@ pub(crate) async fn deposit(
     id: &AccountId,
     amount: Amount,
 ) -> Result<Outcome, StoreError> {
-    run(protocol, io, &DEPOSIT, id, vec![amount.0.to_be_bytes().to_vec()]).await
+    done(run(protocol, io, &DEPOSIT, id, vec![amount.0.to_be_bytes().to_vec()]).await?)
+}
+
+/// The outcome of what is done or refused.
+fn done(outcome: Outcome) -> Result<Outcome, StoreError> {
+    match outcome {
+        Outcome::Done | Outcome::Refused(_) => Ok(outcome),
+        _ => Err(wrong_shape()),
+    }
 }
 
 /// What to give back.
@@ -94,7 +105,7 @@ pub(crate) async fn refund(
         refund.reference.as_bytes().to_vec(),
         MAX_REFUNDS.to_string().into_bytes(),
     ];
-    run(protocol, io, &REFUND, id, args).await
+    done(run(protocol, io, &REFUND, id, args).await?)
 }
 
 /// Runs a script that answers with one letter and a number, until it is done with all that fell due.

@@ -129,6 +129,24 @@ fn an_answer_that_disagrees_with_its_own_cells_is_not_believed() {
 }
 
 #[test]
+fn an_answer_to_another_command_is_none() {
+    let account = AccountId::new("acme").unwrap();
+    let resolve = Administration::Resolve {
+        account: &account,
+        reservation: ReservationId(1),
+        finish: Finish::Void { response: None },
+    };
+    let deposit = Administration::Deposit { account: &account, amount: Amount(1) };
+    // A letter and nothing after it: done, and settled.
+    let letter = |letter: u8| vec![Ok(Value::BulkString(vec![0, 0, 0, 1, letter, 0, 0, 0, 0]))];
+    for (administration, own, other) in [(&resolve, b'S', b'D'), (&deposit, b'D', b'S')] {
+        let command = Command::Administer(administration);
+        assert!(run(false, &command, &letter(own)).is_ok(), "{command:?}");
+        assert!(run(false, &command, &letter(other)).is_err(), "{command:?}");
+    }
+}
+
+#[test]
 fn times_out_of_range_ask_nobody() {
     let protocol = Protocol::new(&ProtocolOptions::default()).unwrap();
     let expire = Administration::Expire;
