@@ -62,7 +62,10 @@ pub fn judge(history: &History, look_ups: LookUps) -> Result<(), Box<Violation>>
                 answer: &call.answer,
             })
             .collect();
-        if let Err(stuck) = linearize(&Account::opened(look_ups), &done) {
+        let opened = Account::opened(look_ups);
+        if let Err(stuck) = linearize(&opened, &done)
+            && linearize(&opened.where_late_changes_end_leases(), &done).is_err()
+        {
             let calls = calls.into_iter().cloned().collect();
             return Err(Box::new(Violation { number: history.number, account, calls, stuck }));
         }
