@@ -322,7 +322,7 @@ pub enum AdmitVerdict {
     /// A check failed.
     Denied(Denial),
     /// The account's settings or tokens were changed since the look-up: look the token up again.
-    /// Nothing was changed, but by time alone: what fell due may have ended.
+    /// Nothing was changed.
     CredentialChanged,
 }
 

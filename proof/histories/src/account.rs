@@ -32,8 +32,6 @@ pub struct Account {
     networks: bool,
     /// Whether its settings or tokens were changed since the history began.
     changed: bool,
-    /// See [`Account::where_late_changes_end_leases`].
-    late_changes_end_leases: bool,
     tokens: [Token; TOKENS as usize],
     /// By number, from 1.
     reservations: Vec<Reservation>,
@@ -109,20 +107,12 @@ impl Account {
             refunded: 0,
             networks: false,
             changed: false,
-            late_changes_end_leases: false,
             tokens,
             reservations: Vec::new(),
             claims: [None; KEYS as usize],
             fixed: 0,
             sliding: 0,
         }
-    }
-
-    /// The same, but an admission that comes late and is told that its credential has changed ended what was due. It
-    /// may: time alone does that, and the change came after.
-    #[must_use]
-    pub fn where_late_changes_end_leases(self) -> Self {
-        Account { late_changes_end_leases: true, ..self }
     }
 
     fn token(&mut self, token: u8) -> &mut Token {
@@ -194,9 +184,6 @@ impl Account {
     /// also of another token; but some change there was.
     fn admit(&mut self, asked: &Asked, told: &Verdict) -> bool {
         if *told == Verdict::CredentialChanged {
-            if self.late_changes_end_leases && (asked.key.is_some() || asked.charge.is_some()) {
-                self.end_leases(asked.late);
-            }
             return self.changed;
         }
         let live = matches!(self.token(asked.token).state, State::Plain | State::Successor);

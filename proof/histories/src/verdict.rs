@@ -62,10 +62,7 @@ pub fn judge(history: &History, look_ups: LookUps) -> Result<(), Box<Violation>>
                 answer: &call.answer,
             })
             .collect();
-        let opened = Account::opened(look_ups);
-        if let Err(stuck) = linearize(&opened, &done)
-            && linearize(&opened.where_late_changes_end_leases(), &done).is_err()
-        {
+        if let Err(stuck) = linearize(&Account::opened(look_ups), &done) {
             let calls = calls.into_iter().cloned().collect();
             return Err(Box::new(Violation { number: history.number, account, calls, stuck }));
         }

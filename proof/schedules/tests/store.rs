@@ -148,6 +148,19 @@ fn nothing_is_admitted_from_outside_after_networks_were_set() {
     });
 }
 
+/// It would be told that its credential has changed, and have ended the lease of another request. What `race`
+/// looks for an order of says so.
+#[test]
+fn an_admission_whose_credential_changed_has_ended_no_lease() {
+    explore(300, || {
+        let mut late = request(0, None, Some(2));
+        let What::Request { late: is_late, .. } = &mut late.what else { panic!() };
+        *is_late = true;
+        let rotate = command(Op::Rotate { old: 0, new: TOKENS - 1 });
+        race(&[vec![request(0, None, Some(2)), late], vec![rotate, settle(1, 201, false)]]);
+    });
+}
+
 #[test]
 fn a_wallet_is_raced_to_zero_and_never_below() {
     explore(120, || {

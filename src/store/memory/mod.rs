@@ -106,11 +106,17 @@ impl MemoryStore {
             view.lock_account(admit.account);
         }
         view.lock_cells(admit);
-        transition::admit(&mut view, admit, now_ms)
+        // An admission reads its token without holding it, and holds it when it commits: where another request
+        // counted there meanwhile, it is decided again. That one got through, so they do not starve each other.
+        loop {
+            match transition::admit(&mut view, admit, now_ms) {
+                Err(Interrupted::Overtaken) if view.watch_again() => {}
+                outcome => return outcome,
+            }
+        }
     }
 
-    /// An admission reads its token without holding it, and holds it when it commits: where another request
-    /// counted there meanwhile, it starts afresh. Then that one got through, so they do not starve each other.
+    /// Starts afresh where the token is gone, and with it the place of its cell.
     fn admit_in_views(&self, admit: &Admit<'_>, now_ms: u64) -> Result<Admission, StoreError> {
         loop {
             match self.admit_in_view(admit, now_ms) {
@@ -173,10 +179,17 @@ impl MemoryStore {
         };
         let mut view = View::new(self, now_ms);
         match administration {
-            Administration::PutToken { .. }
-            | Administration::RevokeToken { .. }
-            | Administration::RotateToken { .. }
-            | Administration::ListTokens { .. } => view.lock_tokens(),
+            // With its account, whose revision then stays as it is for who has the account.
+            Administration::PutToken { account, .. } => {
+                view.lock_tokens();
+                view.lock_account(&AccountRef::Id((*account).clone()));
+            }
+            Administration::RevokeToken { digest }
+            | Administration::RotateToken { old: digest, .. } => {
+                view.lock_tokens();
+                view.lock_account_of(digest);
+            }
+            Administration::ListTokens { .. } => view.lock_tokens(),
             Administration::PutAccount { account, .. }
             | Administration::Deposit { account, .. }
             | Administration::Resolve { account, .. }

@@ -230,6 +230,11 @@ impl Tokens {
         true
     }
 
+    /// The account of a token.
+    pub(super) fn account(&self, digest: &TokenDigest) -> Option<u32> {
+        Some(self.table.find(&Key::of(digest))?.account())
+    }
+
     /// The record of a token.
     pub(super) fn record(
         &self,

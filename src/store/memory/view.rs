@@ -88,13 +88,34 @@ impl<'s> View<'s> {
         self.seen = Some(Seen { key: Key::of(digest), tat_ns: None, revision: None });
     }
 
+    /// Looks at the watched token again, after it was found not to be as it was seen. `false` where it no
+    /// longer carries the cell that it carried.
+    pub(super) fn watch_again(&mut self) -> bool {
+        let Some(seen) = &mut self.seen else { return false };
+        let carried = seen.tat_ns.is_some();
+        seen.revision = None;
+        seen.tat_ns = if carried { self.store.tokens.tat_ns(&seen.key) } else { None };
+        seen.tat_ns.is_some() == carried
+    }
+
     pub(super) fn lock_account(&mut self, account: &AccountRef) {
-        let slot = match account {
+        self.account = self
+            .slot(account)
+            .and_then(|slot| self.store.accounts.get(slot).map(|account| (slot, account.lock())));
+    }
+
+    /// Locks the account of a token.
+    pub(super) fn lock_account_of(&mut self, digest: &TokenDigest) {
+        if let Some(slot) = self.store.tokens.account(digest) {
+            self.lock_account(&AccountRef::Slot(slot));
+        }
+    }
+
+    fn slot(&self, account: &AccountRef) -> Option<u32> {
+        match account {
             AccountRef::Slot(slot) => Some(*slot),
             AccountRef::Id(id) => self.store.accounts.find(id),
-        };
-        self.account = slot
-            .and_then(|slot| self.store.accounts.get(slot).map(|account| (slot, account.lock())));
+        }
     }
 
     /// Locks the shards of the cells that tokens do not carry.
@@ -225,11 +246,7 @@ impl Records for View<'_> {
     }
 
     fn revision(&mut self, account: &AccountRef) -> Result<u64, Interrupted> {
-        let slot = match account {
-            AccountRef::Slot(slot) => Some(*slot),
-            AccountRef::Id(id) => self.store.accounts.find(id),
-        };
-        let revision = slot.map_or(0, |slot| self.store.accounts.revision(slot));
+        let revision = self.slot(account).map_or(0, |slot| self.store.accounts.revision(slot));
         if let Some(seen) = &mut self.seen {
             seen.revision = Some(revision);
         }
@@ -317,13 +334,8 @@ impl Records for View<'_> {
         }
         let Some(account) = changes.account else { return Ok(()) };
         let tokens = core::mem::take(&mut changes.tokens);
-        let slot = match account {
-            AccountRef::Slot(slot) => Some(*slot),
-            AccountRef::Id(id) => self.store.accounts.find(id),
-        };
-        if let (Some(writer), Some(slot)) = (&mut self.tokens, slot)
-            && !tokens.is_empty()
-        {
+        let slot = if tokens.is_empty() { None } else { self.slot(account) };
+        if let (Some(writer), Some(slot)) = (&mut self.tokens, slot) {
             self.store.tokens.put(writer, slot, tokens, &self.store.accounts);
         }
         if let Some((slot, state)) = &mut self.account {

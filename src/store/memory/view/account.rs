@@ -78,10 +78,7 @@ impl Drop for Counts<'_> {
 impl View<'_> {
     #[inline]
     pub(super) fn state(&mut self, account: &AccountRef) -> Option<&mut AccountState> {
-        let slot = match account {
-            AccountRef::Slot(slot) => *slot,
-            AccountRef::Id(id) => self.store.accounts.find(id)?,
-        };
+        let slot = self.slot(account)?;
         self.account.as_mut().filter(|(locked, _)| *locked == slot).map(|(_, guard)| &mut **guard)
     }
 
