@@ -122,10 +122,8 @@ pub(crate) fn decide<S: Store + ?Sized>(
         Err(status) => return Decision::new(status, now_ms),
     };
     let facts = Facts::new(engine, request, text);
-    let plain = facts.plain(request);
-    if plain.is_some()
-        && let Some(admitted) = store.admit_plain(&facts.look_up(engine, plain), now_ms)
-    {
+    let lookup = facts.look_up(engine, facts.plain(request));
+    if let Some(admitted) = store.admit_plain(&lookup, now_ms) {
         return decided(facts.found, admitted, now_ms);
     }
     let mut evaluation = Evaluation::with_facts(engine, request, facts, None);

@@ -198,20 +198,13 @@ impl Table {
         }
         self.moving(|| {
             self.depth.store(depth.max(deeper), Ordering::Release);
-            let mut slots = Segment::lock_all(old);
-            let tokens: Vec<Contents> = slots.iter().filter_map(Locked::contents).collect();
-            slots.iter_mut().for_each(|slot| slot.set(None));
-            let mut stay = 0;
-            for token in tokens {
-                let hash = token.key().hash();
-                if is_set(hash, shared) {
-                    let _ = new.put(&token);
-                } else {
-                    place_in(&mut slots, &token);
-                    stay = u32::saturating_add(stay, 1);
+            old.retain(|token| {
+                let moves = is_set(token.key().hash(), shared);
+                if moves {
+                    let _ = new.put(token);
                 }
-            }
-            old.len.store(stay, Ordering::Relaxed);
+                !moves
+            });
             old.depth.store(deeper, Ordering::Relaxed);
             self.point_to(place, hash, deeper);
         });
@@ -253,20 +246,14 @@ impl Table {
         let (places, kept) = (0..writer.segments, &mut writer.tokens);
         self.moving(|| {
             for segment in places.filter_map(|number| self.segment_number(number)) {
-                let mut slots = Segment::lock_all(segment);
-                let tokens: Vec<Contents> = slots.iter().filter_map(Locked::contents).collect();
-                slots.iter_mut().for_each(|slot| slot.set(None));
-                let mut stay = 0;
-                for token in tokens {
-                    if keep(&token) {
-                        place_in(&mut slots, &token);
-                        stay = u32::saturating_add(stay, 1);
-                    } else {
-                        dropped(&token);
+                segment.retain(|token| {
+                    let stays = keep(token);
+                    if !stays {
+                        dropped(token);
                         *kept = kept.saturating_sub(1);
                     }
-                }
-                segment.len.store(stay, Ordering::Relaxed);
+                    stays
+                });
             }
         });
     }
@@ -319,8 +306,14 @@ impl Segment {
         Ok(())
     }
 
-    fn lock_all(&self) -> Vec<Locked<'_>> {
-        self.slots.iter().map(Slot::lock).collect()
+    /// Keeps the tokens for which `stays` holds, each as near to its first place as there is room now.
+    fn retain(&self, mut stays: impl FnMut(&Contents) -> bool) {
+        let mut slots: Vec<Locked<'_>> = self.slots.iter().map(Slot::lock).collect();
+        let mut tokens: Vec<Contents> = slots.iter().filter_map(Locked::contents).collect();
+        slots.iter_mut().for_each(|slot| slot.set(None));
+        tokens.retain(|token| stays(token));
+        tokens.iter().for_each(|token| place_in(&mut slots, token));
+        self.len.store(u32::try_from(tokens.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 }
 
