@@ -111,6 +111,7 @@ impl<'s> View<'s> {
         }
     }
 
+    #[inline]
     fn slot(&self, account: &AccountRef) -> Option<u32> {
         match account {
             AccountRef::Slot(slot) => Some(*slot),
