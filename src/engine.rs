@@ -1,8 +1,10 @@
 //! The engine: a compiled policy, and what hosts call.
 
 use alloc::sync::Arc;
+use core::net::IpAddr;
 
 use crate::answer::{Answer, answer, each_header};
+use crate::client_ip::client_ip;
 use crate::command::{Command, Finish, Outcome, Refusal, Settle, Settled};
 use crate::decision::{Decision, Ticket};
 use crate::evaluate::{Evaluation, decide};
@@ -54,6 +56,15 @@ impl Engine {
     #[must_use]
     pub fn digest(&self, token: &TokenText) -> TokenDigest {
         digest(token.expose().as_bytes(), self.pepper())
+    }
+
+    /// The source address of a request: its peer, or what the policy's trusted proxies say of it. `None` where that is
+    /// no address. Decisions need no telling; logs do.
+    #[must_use]
+    pub fn source_address(&self, request: &Request<'_>) -> Option<IpAddr> {
+        let sources = &self.policy.sources;
+        let header = sources.forwarded_header;
+        client_ip(request.peer, request.headers, &sources.trusted_proxies, header)
     }
 
     /// Begins to decide a request; the host asks the store itself.

@@ -42,7 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The only ones that see every stage.
     ("evaluate",     &["status", "token", "ledger", "limit", "request", "idempotency", "policy", "client_ip",
                        "authenticate", "command", "authorize", "store", "decision", "explain", "engine"]),
-    ("engine",       &["token", "request", "policy", "command", "store", "decision", "answer", "explain",
+    ("engine",       &["token", "request", "policy", "client_ip", "command", "store", "decision", "answer", "explain",
                        "evaluate"]),
     ("live",         &["policy", "engine"]),
     ("admin",        &["token", "ledger", "command", "store"]),
