@@ -10,6 +10,7 @@ mod maintain;
 mod policy;
 mod reservation;
 mod scenario;
+mod serve;
 mod settings;
 mod store;
 mod table;
@@ -49,6 +50,8 @@ enum Command {
     Reservation(Box<reservation::Args>),
     #[command(after_help = exit::HELP)]
     Store(Box<maintain::Args>),
+    #[command(after_help = exit::HELP)]
+    Serve(Box<serve::Args>),
     /// Serve a small paid API on this machine, and show what the engine does for it.
     #[command(after_help = exit::HELP)]
     Demo(demo::DemoArgs),
@@ -65,6 +68,11 @@ fn main() -> ExitCode {
         Command::Account(args) => account::run(&args, &mut stdout),
         Command::Reservation(args) => reservation::run(&args, &mut stdout),
         Command::Store(args) => maintain::run(&args, &mut stdout),
+        Command::Serve(args) => {
+            // Its threads print too.
+            drop(stdout);
+            return serve::run(&args).unwrap_or_else(|error| failed(&error));
+        }
         Command::Demo(args) => {
             // Its tasks print too.
             drop(stdout);

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use crate::exit::{Done, Exit, Failure};
 use crate::store::StoreArgs;
-use secret::{Given, new_token, pepper};
+pub(crate) use secret::pepper;
+use secret::{Given, new_token};
 
 /// Make tokens and their digests; issue, rotate, revoke and list those of a store.
 #[derive(Debug, clap::Args)]

@@ -56,7 +56,7 @@ pub(super) fn new_token(pepper: Option<&Pepper>) -> Result<(TokenText, TokenDige
     Ok((token, digest))
 }
 
-pub(super) fn pepper(file: Option<&Path>) -> Result<Option<Pepper>, Failure> {
+pub(crate) fn pepper(file: Option<&Path>) -> Result<Option<Pepper>, Failure> {
     let Some(file) = file else { return Ok(None) };
     let fail = |error: &dyn std::fmt::Display| Failure::at(file.display(), error);
     let mut key = Vec::new();

@@ -1,0 +1,123 @@
+//! `POST /v1/decide` and `POST /v1/settle`: decisions as JSON, for gateways and services that speak neither forward-auth nor C.
+
+mod bytes;
+mod decide;
+mod openapi;
+mod settle;
+
+use std::sync::Arc;
+
+use ::bytes::Bytes;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::reply::{Fault, JSON};
+use crate::shared::Shared;
+
+pub(crate) use openapi::Error;
+pub use openapi::description;
+
+pub(crate) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/v1/decide", post(decide::handle))
+        .route("/v1/settle", post(settle::handle))
+        .route("/openapi.json", get(async || openapi::handle()))
+}
+
+/// Whether the caller may ask.
+fn authorize(shared: &Shared, request: &Request) -> Result<(), Fault> {
+    let Some(token) = &shared.options.api_token else { return Ok(()) };
+    let shown = request.headers().get(header::AUTHORIZATION);
+    if shown.is_some_and(|header| token.is_bearer(header.as_bytes())) {
+        return Ok(());
+    }
+    let message = "send the server's API token: Authorization: Bearer TOKEN";
+    Err(Fault::new(StatusCode::UNAUTHORIZED, "unauthorized", message))
+}
+
+/// Reads a JSON body.
+///
+/// # Errors
+/// Another media type, too many bytes, no JSON, or not what is documented. What was sent is not repeated: it may be a secret.
+pub(crate) async fn read_json<T: DeserializeOwned>(
+    max_bytes: usize,
+    request: Request<Body>,
+) -> Result<T, Fault> {
+    let media_type = request.headers().get(header::CONTENT_TYPE);
+    let is_json = media_type.and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/json")
+    });
+    if !is_json {
+        let message = "send a body of JSON with Content-Type: application/json";
+        return Err(Fault::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            message,
+        ));
+    }
+    let body: Bytes = match Limited::new(request.into_body(), max_bytes).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("the body is over {max_bytes} bytes");
+            return Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
+        }
+        Err(_) => return Err(Fault::malformed("the body did not come to its end")),
+    };
+    serde_json::from_slice(&body).map_err(|error| {
+        Fault::malformed(format!(
+            "line {}, column {}: {}",
+            error.line(),
+            error.column(),
+            without_texts(&error)
+        ))
+    })
+}
+
+/// serde quotes a text that it did not want, and that text may be a secret in the wrong field.
+fn without_texts(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    match (text.find("string \""), text.rfind(", expected ")) {
+        (Some(start), Some(end)) if start < end => {
+            let (before, after) = (text.get(..start), text.get(end..));
+            format!("{}a string{}", before.unwrap_or_default(), after.unwrap_or_default())
+        }
+        _ => text.to_owned(),
+    }
+}
+
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => (
+            status,
+            [
+                (header::CONTENT_TYPE, JSON),
+                (header::CACHE_CONTROL, http::HeaderValue::from_static("no-store")),
+            ],
+            body,
+        )
+            .into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+type Answered = Result<Response, Fault>;
+
+async fn handled(
+    shared: State<Arc<Shared>>,
+    request: Request,
+    handler: impl AsyncFnOnce(&Arc<Shared>, Request) -> Answered,
+) -> Response {
+    if let Err(fault) = authorize(&shared, &request) {
+        return fault.into_response();
+    }
+    handler(&shared, request).await.unwrap_or_else(IntoResponse::into_response)
+}

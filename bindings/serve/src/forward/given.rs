@@ -1,0 +1,143 @@
+//! A decision in the form in which a proxy can carry it out.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use percent_encoding::{CONTROLS, utf8_percent_encode};
+use tollgate::{Finish, Status, Verdict};
+
+use crate::decide::{Decided, void};
+use crate::options::Settlement;
+use crate::record;
+use crate::reply::{Fault, add_headers, response};
+use crate::shared::Shared;
+
+/// How a proxy takes an answer.
+pub(super) enum Carrier {
+    /// 2xx lets the request pass, anything else is the client's answer.
+    Status,
+    /// `X-Tollgate-Verdict` decides, and any status can be the client's answer.
+    Verdict,
+    /// nginx's `auth_request`: 2xx lets it pass, 403 with a name under which the answer can be fetched.
+    AuthRequest,
+    /// nginx: sent on to this location, or answered.
+    Accel(String),
+}
+
+const VERDICT: HeaderName = HeaderName::from_static("x-tollgate-verdict");
+const ANSWER: HeaderName = HeaderName::from_static("x-tollgate-answer");
+const ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
+
+/// Gives a decision to the proxy that asked.
+pub(super) async fn give(shared: &Arc<Shared>, decided: Decided, carrier: &Carrier) -> Response {
+    let verdict = decided.decision.verdict();
+    let mut given = match verdict {
+        Verdict::Allow => match allow(shared, &decided).await {
+            Ok(given) => given,
+            Err(fault) => return fault.into_response(),
+        },
+        Verdict::Deny | Verdict::Replay => match carrier {
+            Carrier::Verdict | Carrier::Accel(_) => response(&decided.answer),
+            Carrier::Status if decided.answer.status / 100 == 2 => unreplayable().into_response(),
+            Carrier::Status => response(&decided.answer),
+            Carrier::AuthRequest => keep(shared, decided),
+        },
+    };
+    given.headers_mut().insert(VERDICT, HeaderValue::from_static(record::verdict(verdict)));
+    if let (Verdict::Allow, Carrier::Accel(location)) = (verdict, carrier)
+        && let Ok(location) = HeaderValue::try_from(format!("@{location}"))
+    {
+        given.headers_mut().insert(ACCEL_REDIRECT, location);
+    }
+    given
+}
+
+async fn allow(shared: &Arc<Shared>, decided: &Decided) -> Result<Response, Fault> {
+    settle_at_once(shared, decided).await?;
+    let mut given = Response::new(Body::empty());
+    add_headers(given.headers_mut(), &decided.answer);
+    for (name, value) in upstream_headers(shared, decided) {
+        if let Some(value) = value {
+            given.headers_mut().insert(name, value);
+        }
+    }
+    // A proxy's cache must not keep a yes.
+    given.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(given)
+}
+
+/// Posts the price of a request that may pass, where nobody will report how it ends.
+///
+/// # Errors
+/// A store that fails between the two; nothing was passed on, and what is held ends with its lease.
+pub(crate) async fn settle_at_once(shared: &Arc<Shared>, decided: &Decided) -> Result<(), Fault> {
+    if shared.options.settlement == Settlement::Reported {
+        return Ok(());
+    }
+    let Some(ticket) = decided.decision.ticket() else { return Ok(()) };
+    let finish = Finish::Settle { amount: None, response: None };
+    let now_ms = shared.clock.now_ms();
+    let settled = decided.engine.finish_async(&shared.store, ticket, finish, now_ms).await;
+    let Err(error) = settled else {
+        shared.metrics.settled("settle");
+        return Ok(());
+    };
+    shared.metrics.settled("failed");
+    tracing::warn!(%error, "a request was refused because its price could not be posted");
+    void(shared, decided).await;
+    let row = Status::StoreUnavailable.row();
+    Err(Fault::new(
+        StatusCode::from_u16(row.http).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+        row.code,
+        row.message,
+    ))
+}
+
+/// What the upstream is told of a request that may pass. A proxy removes those without a value from what the client sent.
+pub(crate) fn upstream_headers(
+    shared: &Shared,
+    decided: &Decided,
+) -> [(HeaderName, Option<HeaderValue>); 4] {
+    let text = |value: Option<&str>| {
+        let value = value.map(|text| utf8_percent_encode(text, CONTROLS).to_string());
+        value.and_then(|value| HeaderValue::try_from(value).ok())
+    };
+    let reports = shared.options.settlement == Settlement::Reported;
+    let ticket = decided.ticket.as_deref().filter(|_| reports);
+    let reserved = decided.decision.reserved().map(|amount| HeaderValue::from(amount.0));
+    let account = decided.account.as_ref().map(tollgate::AccountId::as_str);
+    [
+        (HeaderName::from_static("x-tollgate-account"), text(account)),
+        (HeaderName::from_static("x-tollgate-route"), text(decided.route())),
+        (HeaderName::from_static("x-tollgate-reserved"), reserved),
+        (HeaderName::from_static("x-tollgate-ticket"), text(ticket)),
+    ]
+}
+
+/// A stored response with 2xx would let the request pass, and it would be carried out again.
+pub(crate) fn unreplayable() -> Fault {
+    Fault::new(
+        StatusCode::CONFLICT,
+        "replay_not_carried",
+        "This request was carried out before, and its response cannot be given again here. Do not send it with another key.",
+    )
+}
+
+/// Keeps an answer, and gives what `auth_request` can carry: always 403, as nginx would add its own `WWW-Authenticate` to 401.
+fn keep(shared: &Shared, decided: Decided) -> Response {
+    let mut given = Response::new(Body::empty());
+    *given.status_mut() = StatusCode::FORBIDDEN;
+    let mut headers = HeaderMap::new();
+    match shared.answers.keep(decided.answer, shared.clock.now_ms()) {
+        Ok(id) => {
+            if let Ok(id) = HeaderValue::try_from(id) {
+                headers.insert(ANSWER, id);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "an answer could not be kept; the client gets 503"),
+    }
+    *given.headers_mut() = headers;
+    given
+}
