@@ -1,5 +1,8 @@
 //! `cargo xtask test`: everything, or one part.
 
+use std::path::Path;
+use std::{env, thread};
+
 use crate::backends;
 use crate::c as c_library;
 use crate::counts;
@@ -104,17 +107,42 @@ impl Part {
 
 /// Every test that there is.
 pub(crate) fn all() -> Result<(), Failure> {
+    // Its path, before a build puts the same program there anew.
+    let xtask = env::current_exe()
+        .map_err(|error| Failure(format!("this program does not find itself: {error}")))?;
     backends::for_stores()?;
     backends::for_c()?;
     // Tests of the workspace's packages run what is built here.
     wasm::build_all()?;
-    Run::cargo(["test", "--workspace", "--no-fail-fast"]).or(ADVICE)?;
+    Run::cargo(["test", "--workspace", "--no-run"]).or("mend what does not compile")?;
+    let beside = thread::spawn(move || beside(&xtask));
+    let tested = Run::cargo(["test", "--workspace", "--no-fail-fast"]).or(ADVICE);
+    let computed = beside.join();
+    tested?;
+    let computed =
+        computed.unwrap_or_else(|_| Err(Failure("a thread of this program panicked".into())));
+    println!("{}", computed?);
     core_without_std()?;
-    no_std()?;
-    schedules()?;
     wasm::javascript()?;
-    installed()?;
+    c_library::test()?;
     counts::compare()
+}
+
+/// What computes and waits for nothing, each in a build directory of its own: it runs beside tests that wait for servers
+/// and clocks half of their time. Gives what was printed.
+fn beside(xtask: &Path) -> Result<String, Failure> {
+    let mut printed = String::new();
+    for args in [&["test", "schedules"][..], &["test", "no_std"], &["fuzz", "--seconds", "10"]] {
+        let (passed, text) = Run::program(xtask).args(args.iter().copied()).output()?;
+        if !passed {
+            return Err(Failure(format!(
+                "{text}\n`cargo xtask {}` failed, as is said above",
+                args.join(" ")
+            )));
+        }
+        printed.push_str(&text);
+    }
+    Ok(printed)
 }
 
 fn c() -> Result<(), Failure> {
