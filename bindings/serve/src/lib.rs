@@ -19,6 +19,7 @@ mod question;
 mod record;
 mod reply;
 mod secret;
+mod seldom;
 mod server;
 mod shared;
 mod store;
