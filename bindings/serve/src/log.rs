@@ -47,8 +47,8 @@ impl DecisionLog {
             Target::Stdout => Output::Stdout,
             Target::File(path) => {
                 let file = append(path);
-                let file = file
-                    .map_err(|error| format!("the decision log {}: {error}", path.display()))?;
+                let file =
+                    file.map_err(|error| format!("the decision log {}: {error}", path.display()))?;
                 Output::File(path.clone(), file)
             }
         };
@@ -142,9 +142,8 @@ impl Writer {
 
     fn run(&mut self, lines: &Receiver<Line>) {
         loop {
-            let waits = self.since.map_or(FLUSH_EVERY, |since| {
-                FLUSH_EVERY.saturating_sub(since.elapsed())
-            });
+            let waits =
+                self.since.map_or(FLUSH_EVERY, |since| FLUSH_EVERY.saturating_sub(since.elapsed()));
             match lines.recv_timeout(waits) {
                 Ok(Line::Decision(record)) => self.add(&record),
                 Ok(Line::Reopen) => self.reopen(),

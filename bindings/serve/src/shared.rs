@@ -46,7 +46,11 @@ impl Shared {
             clock: options.clock.clone(),
             metrics,
             log,
-            latest: Latest::new(if options.admin.is_some() { options.traces_per_second } else { 0 }),
+            latest: Latest::new(if options.admin.is_some() {
+                options.traces_per_second
+            } else {
+                0
+            }),
             answers: Answers::new(options.bounds.max_kept_bytes),
             reloading: tokio::sync::Mutex::default(),
             store_answers: AtomicBool::new(false),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tollgate::{
-    AccountId, AccountRef, Admin, AdminError, Administration, AsyncStore, Command, CompositeStore, MemoryOptions,
-    MemoryStore, Outcome, Store, StoreError,
+    AccountId, AccountRef, Admin, AdminError, Administration, AsyncStore, Command, CompositeStore,
+    MemoryOptions, MemoryStore, Outcome, Store, StoreError,
 };
 use tollgate_lmdb::{LmdbOptions, LmdbStore};
 use tollgate_redis::{AsyncRedisStore, RedisOptions, RedisStore};

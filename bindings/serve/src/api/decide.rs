@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tollgate::{Amount, TraceStep};
+use tollgate::{Amount, Engine, TraceStep};
 use utoipa::ToSchema;
 
 use super::bytes::{Base64, Wire, body_texts};
@@ -123,13 +123,13 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Answered {
     // base64 and escapes make a body longer than it is.
     let max_bytes = shared.options.bounds.max_body_bytes.saturating_mul(2).saturating_add(64 << 10);
     let asked: DecideRequest = read_json(max_bytes, request).await?;
-    let question = asked.into_question()?;
+    let question = asked.into_question(shared.live.load())?;
     let decided = decide(shared, question).await;
     Ok(json(StatusCode::OK, &DecideResponse::of(decided)))
 }
 
 impl DecideRequest {
-    fn into_question(self) -> Result<Question, Fault> {
+    fn into_question(self, engine: Arc<Engine>) -> Result<Question, Fault> {
         let id = self.id.map(String::into_boxed_str);
         let is_name = |id: &str| {
             (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
@@ -159,7 +159,7 @@ impl DecideRequest {
             invalid: self.invalid.map(Into::into),
             peek: self.peek,
             explain: self.explain,
-            ..Question::new(Via::Api, self.method.0, self.target.0)
+            ..Question::new(engine, Via::Api, self.method.0, self.target.0)
         })
     }
 }

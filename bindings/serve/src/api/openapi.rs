@@ -1,12 +1,17 @@
 //! The OpenAPI 3.1 description of `/v1` and `/api`, made from the types that are read and written.
 
+use std::sync::LazyLock;
+
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header;
 use serde::Serialize;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use crate::admin::{AccountsDescription, ReservationsDescription, TokensDescription};
+use crate::admin::{
+    AccountsDescription, HousekeepingDescription, ReservationsDescription, TokensDescription,
+};
 use crate::reply::JSON;
 
 /// What went wrong.
@@ -48,11 +53,13 @@ impl Modify for Security {
 pub fn description() -> String {
     let mut all = Description::openapi();
     all.merge(AccountsDescription::openapi());
+    all.merge(HousekeepingDescription::openapi());
     all.merge(TokensDescription::openapi());
     all.merge(ReservationsDescription::openapi());
     all.to_pretty_json().unwrap_or_default()
 }
 
-pub(super) fn handle() -> Response {
-    ([(header::CONTENT_TYPE, JSON)], description()).into_response()
+pub(crate) fn handle() -> Response {
+    static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| description().into());
+    ([(header::CONTENT_TYPE, JSON)], DESCRIPTION.clone()).into_response()
 }
