@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
@@ -22,9 +23,12 @@ const FLUSH_BYTES: usize = 64 << 10;
 /// How long a server that ends waits for what is not written yet.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
+const DROP_WITHIN: Duration = Duration::from_secs(1);
+
 /// Writes decisions on a thread of its own.
 pub(crate) struct DecisionLog {
     queue: Option<SyncSender<Line>>,
+    writer: Option<JoinHandle<()>>,
     lost: Counter,
 }
 
@@ -43,7 +47,7 @@ impl DecisionLog {
     /// A file that cannot be written.
     pub(crate) fn open(target: &Target, lost: Counter) -> Result<Self, String> {
         let output = match target {
-            Target::None => return Ok(DecisionLog { queue: None, lost }),
+            Target::None => return Ok(DecisionLog { queue: None, writer: None, lost }),
             Target::Stdout => Output::Stdout,
             Target::File(path) => {
                 let file = append(path);
@@ -54,11 +58,11 @@ impl DecisionLog {
         };
         let (queue, lines) = sync_channel(QUEUE);
         let mut writer = Writer::new(output, lost.clone());
-        std::thread::Builder::new()
+        let writer = std::thread::Builder::new()
             .name("decision-log".into())
             .spawn(move || writer.run(&lines))
             .map_err(|error| format!("no thread for the decision log: {error}"))?;
-        Ok(DecisionLog { queue: Some(queue), lost })
+        Ok(DecisionLog { queue: Some(queue), writer: Some(writer), lost })
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -95,6 +99,18 @@ impl DecisionLog {
             }
             line = back;
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// A server that is not stopped, and still ends. A reader of standard output that does not read must not hold it up.
+impl Drop for DecisionLog {
+    fn drop(&mut self) {
+        self.queue = None;
+        let Some(writer) = self.writer.take() else { return };
+        let began = Instant::now();
+        while !writer.is_finished() && began.elapsed() < DROP_WITHIN {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

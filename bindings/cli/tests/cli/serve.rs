@@ -1,0 +1,7 @@
+//! `tollgate serve`, as it is built: its arguments, its signals, and how it takes clients that mean no good.
+
+mod arguments;
+mod clients;
+mod floods;
+mod process;
+mod signals;
