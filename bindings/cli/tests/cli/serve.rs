@@ -3,5 +3,9 @@
 mod arguments;
 mod clients;
 mod floods;
+mod logs;
+mod policies;
 mod process;
 mod signals;
+mod spans;
+mod tls;

@@ -29,7 +29,7 @@ pub(super) enum Place {
 
 /// A certificate for `localhost`, in files.
 pub(super) struct Certificate {
-    directory: TempDir,
+    _directory: TempDir,
     files: [String; 2],
 }
 
@@ -38,10 +38,24 @@ impl Certificate {
         let directory = tempfile::tempdir().unwrap();
         let files = ["certificate.pem", "key.pem"]
             .map(|name| directory.path().join(name).to_str().unwrap().to_owned());
+        let certificate = Certificate { _directory: directory, files };
+        certificate.renew();
+        certificate
+    }
+
+    /// Puts another one in its place.
+    pub(super) fn renew(&self) {
         let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-        std::fs::write(&files[0], made.cert.pem()).unwrap();
-        std::fs::write(&files[1], made.signing_key.serialize_pem()).unwrap();
-        Certificate { directory, files }
+        std::fs::write(&self.files[0], made.cert.pem()).unwrap();
+        std::fs::write(&self.files[1], made.signing_key.serialize_pem()).unwrap();
+    }
+
+    pub(super) fn certificate(&self) -> &str {
+        &self.files[0]
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.files[1]
     }
 
     pub(super) fn arguments(&self) -> [&str; 4] {
@@ -50,24 +64,31 @@ impl Certificate {
 
     /// Trusts it alone.
     pub(super) fn connector(&self) -> TlsConnector {
+        self.connector_for(b"")
+    }
+
+    /// The same, for one version of HTTP.
+    pub(super) fn connector_for(&self, protocol: &[u8]) -> TlsConnector {
         let mut trusted = RootCertStore::empty();
-        let certificate = self.directory.path().join("certificate.pem");
-        trusted.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+        trusted.add(CertificateDer::from_pem_file(self.certificate()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(trusted)
             .with_no_client_auth();
+        if !protocol.is_empty() {
+            config.alpn_protocols = vec![protocol.to_vec()];
+        }
         TlsConnector::from(Arc::new(config))
     }
 }
 
-trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Both: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
 
 impl Place {
-    async fn connect(&self) -> io::Result<Box<dyn Both>> {
+    pub(super) async fn connect(&self) -> io::Result<Box<dyn Both>> {
         Ok(match self {
             Place::Tcp(address) => Box::new(TcpStream::connect(address).await?),
             Place::Unix(path) => Box::new(UnixStream::connect(path).await?),
@@ -260,4 +281,20 @@ async fn ask_on(mut sender: http2::SendRequest<Full<Bytes>>, tally: Arc<Tally>) 
 fn is_goodbye(error: &hyper::Error) -> bool {
     let text = format!("{error:?}");
     text.contains("GoAway") && text.contains("NO_ERROR") && text.contains("Remote")
+}
+
+/// One request over HTTP/2, and the status of its answer.
+pub(super) async fn get_over_http2(place: &Place, path: &str, headers: &[(&str, &str)]) -> u16 {
+    let stream = place.connect().await.unwrap();
+    let shaken = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut sender, connection) = shaken.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut request = http::Request::get(format!("http://a{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = sender.send_request(request.body(Full::<Bytes>::default()).unwrap()).await;
+    let status = answer.unwrap().status().as_u16();
+    connection.abort();
+    status
 }

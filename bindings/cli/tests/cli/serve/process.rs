@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,22 @@ impl Serving {
     }
 
     pub(super) fn with(store: &[&str], arguments: &[&str], variables: &[(&str, &str)]) -> Serving {
+        Serving::run(tollgate(), store, arguments, variables)
+    }
+
+    /// By way of another program, which gets the command and its arguments.
+    pub(super) fn through(program: &[&str], arguments: &[&str]) -> Serving {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(tollgate().get_program());
+        Serving::run(command, &["--store", "memory"], arguments, &[])
+    }
+
+    fn run(
+        mut command: Command,
+        store: &[&str],
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Serving {
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| -> PathBuf {
             let path = directory.path().join(name);
@@ -46,7 +62,6 @@ impl Serving {
             path
         };
         let (policy, token) = (file("policy.json", POLICY), file("token", ADMIN));
-        let mut command = tollgate();
         command.arg("serve").args(store).arg("--policy").arg(policy);
         command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         command.arg("--admin-token-file").arg(token).args(arguments);
