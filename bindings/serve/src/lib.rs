@@ -8,6 +8,8 @@ mod clock;
 mod decide;
 mod ext_authz;
 mod forward;
+#[cfg(test)]
+mod hostile;
 mod housekeeping;
 mod latest;
 mod listen;

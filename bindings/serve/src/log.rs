@@ -118,6 +118,8 @@ impl Drop for DecisionLog {
 enum Output {
     Stdout,
     File(PathBuf, File),
+    #[cfg(test)]
+    Other(Box<dyn Write + Send>),
 }
 
 impl Output {
@@ -130,6 +132,8 @@ impl Output {
                 Ok(bytes.len())
             }
             Output::File(_, file) => file.write(bytes),
+            #[cfg(test)]
+            Output::Other(writer) => writer.write(bytes),
         }
     }
 }
@@ -248,5 +252,57 @@ impl Writer {
                 tracing::error!(%error, "the decision log {path} cannot be opened anew; it goes on in the old file");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A disk with so much room.
+    #[derive(Clone)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (written, room) = &mut *self.0.lock().unwrap();
+            let fits = bytes.len().min(*room);
+            if fits == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            written.extend(&bytes[..fits]);
+            *room -= fits;
+            Ok(fits)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn add(writer: &mut Writer, lines: &[&str]) {
+        for line in lines {
+            writer.buffer.extend(line.as_bytes());
+            writer.buffer.push(b'\n');
+        }
+        writer.flush();
+    }
+
+    #[test]
+    fn lines_that_do_not_fit_are_counted_and_a_torn_one_spoils_no_other() {
+        let disk = Disk(Arc::new(Mutex::new((Vec::new(), 10))));
+        let lost = Counter::default();
+        let mut writer = Writer::new(Output::Other(Box::new(disk.clone())), lost.clone());
+        // Two and a half fit.
+        add(&mut writer, &["aaa", "bbb", "ccc", "ddd"]);
+        assert_eq!((lost.get(), writer.is_failing), (2, true));
+        add(&mut writer, &["eee"]);
+        assert_eq!((lost.get(), writer.is_failing), (3, true));
+        disk.0.lock().unwrap().1 = 100;
+        add(&mut writer, &["fff"]);
+        assert_eq!((lost.get(), writer.is_failing), (3, false));
+        assert_eq!(disk.0.lock().unwrap().0, b"aaa\nbbb\ncc\nfff\n");
     }
 }

@@ -184,14 +184,14 @@ impl std::fmt::Debug for Server {
 const ADMIN_CONNECTIONS: usize = 256;
 
 /// What proxies and services ask.
-fn decisions(shared: &Arc<Shared>) -> Router {
+pub(crate) fn decisions(shared: &Arc<Shared>) -> Router {
     let grpc = tonic::service::Routes::new(ext_authz::service(Arc::clone(shared)));
     let router = forward::router().merge(api::router()).merge(admin::probes());
     router.with_state(Arc::clone(shared)).merge(grpc.into_axum_router().reset_fallback())
 }
 
 /// What operators and their machines ask.
-fn administration(shared: &Arc<Shared>) -> Router {
+pub(crate) fn administration(shared: &Arc<Shared>) -> Router {
     admin::router(shared)
         .merge(admin::probes())
         .route("/metrics", axum::routing::get(admin::metrics))
@@ -199,7 +199,7 @@ fn administration(shared: &Arc<Shared>) -> Router {
         .with_state(Arc::clone(shared))
 }
 
-fn with_bounds(shared: &Arc<Shared>, router: Router) -> Router {
+pub(crate) fn with_bounds(shared: &Arc<Shared>, router: Router) -> Router {
     let timeout = shared.options.bounds.answer_timeout;
     router
         .fallback(async || {

@@ -2,6 +2,8 @@
 #![cfg(test)]
 #![allow(clippy::arithmetic_side_effects)] // small numbers
 
+mod callers;
 mod client;
+mod reload;
 mod running;
 mod vectors;
