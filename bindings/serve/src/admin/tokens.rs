@@ -211,7 +211,7 @@ fn made_or_imported(
 /// Replace the settings that are given of a token that is known by its digest, or import one by its digest alone.
 #[utoipa::path(
     put, path = "/api/accounts/{account}/tokens/{digest}", tag = "tokens",
-    params(("account" = String, Path), ("digest" = String, Path)), request_body = TokenSettings,
+    params(("account" = String, Path), ("digest" = String, Path, pattern = "^[0-9a-fA-F]{64}$")), request_body = TokenSettings,
     responses((status = 204), (status = 400, body = crate::api::Error), (status = 401, body = crate::api::Error), (status = 404, body = crate::api::Error), (status = 409, body = crate::api::Error), (status = 413, body = crate::api::Error), (status = 415, body = crate::api::Error), (status = 503, body = crate::api::Error)),
     security(("admin_token" = []))
 )]
@@ -230,7 +230,7 @@ pub(super) async fn put(
 
 /// Revoke a token for good, at once.
 #[utoipa::path(
-    delete, path = "/api/tokens/{digest}", tag = "tokens", params(("digest" = String, Path)),
+    delete, path = "/api/tokens/{digest}", tag = "tokens", params(("digest" = String, Path, pattern = "^[0-9a-fA-F]{64}$")),
     responses((status = 204), (status = 400, body = crate::api::Error), (status = 401, body = crate::api::Error), (status = 404, body = crate::api::Error), (status = 503, body = crate::api::Error)),
     security(("admin_token" = []))
 )]
@@ -246,7 +246,7 @@ pub(super) async fn revoke(
 
 /// Put a new token in the place of an old one.
 #[utoipa::path(
-    post, path = "/api/tokens/{digest}/rotate", tag = "tokens", params(("digest" = String, Path)), request_body = Rotation,
+    post, path = "/api/tokens/{digest}/rotate", tag = "tokens", params(("digest" = String, Path, pattern = "^[0-9a-fA-F]{64}$")), request_body = Rotation,
     responses((status = 201, body = MadeToken), (status = 400, body = crate::api::Error), (status = 401, body = crate::api::Error), (status = 404, body = crate::api::Error), (status = 409, body = crate::api::Error), (status = 413, body = crate::api::Error), (status = 415, body = crate::api::Error), (status = 503, body = crate::api::Error)),
     security(("admin_token" = []))
 )]

@@ -27,13 +27,13 @@ pub(super) struct DecideRequest {
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     id: Option<String>,
     /// The method, as sent.
-    #[schema(value_type = String, example = "POST")]
+    #[schema(value_type = String, example = "POST", pattern = "^[\\u0000-\\u00ff]*$")]
     method: Wire,
     /// Path and query, as sent.
-    #[schema(value_type = String, example = "/sms/send")]
+    #[schema(value_type = String, example = "/sms/send", pattern = "^[\\u0000-\\u00ff]*$")]
     target: Wire,
     /// Names and values in the order in which they came. `Authorization`, `Idempotency-Key` and those of trusted proxies are read.
-    #[schema(value_type = Option<Vec<Vec<String>>>, example = json!([["Authorization", "Bearer TOKEN"]]))]
+    #[schema(schema_with = super::openapi::headers, required = false)]
     #[serde(default)]
     headers: Vec<(Wire, Wire)>,
     /// The address of the TCP peer; without one the request has no source address.
@@ -73,7 +73,7 @@ pub(super) struct DecideResponse {
     /// What decided, for programs.
     code: &'static str,
     /// Names and values, in order.
-    #[schema(value_type = Vec<Vec<String>>)]
+    #[schema(schema_with = super::openapi::headers)]
     headers: Vec<(String, Wire)>,
     /// The body, where it is text.
     #[serde(skip_serializing_if = "Option::is_none")]

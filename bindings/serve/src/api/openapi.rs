@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header;
 use serde::Serialize;
+use serde_json::Value;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
@@ -56,7 +58,31 @@ pub fn description() -> String {
     all.merge(HousekeepingDescription::openapi());
     all.merge(TokensDescription::openapi());
     all.merge(ReservationsDescription::openapi());
-    all.to_pretty_json().unwrap_or_default()
+    let mut all = serde_json::to_value(&all).unwrap_or_default();
+    widen_integers(&mut all);
+    serde_json::to_string_pretty(&all).unwrap_or_default()
+}
+
+/// All whole numbers here have 64 bits and no sign, for which OpenAPI has no format: `int64` would end in the middle.
+fn widen_integers(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(widen_integers),
+        Value::Object(members) => {
+            if members.get("format").is_some_and(|format| format == "int64") {
+                members.remove("format");
+                members.entry("maximum").or_insert(u64::MAX.into());
+            }
+            members.values_mut().for_each(widen_integers);
+        }
+        _ => {}
+    }
+}
+
+/// Names and values of headers, in order.
+pub(super) fn headers() -> Schema {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[\\u0000-\\u00ff]*$"));
+    let pair = ArrayBuilder::new().items(text).min_items(Some(2)).max_items(Some(2));
+    Schema::Array(ArrayBuilder::new().items(pair).build())
 }
 
 pub(crate) fn handle() -> Response {

@@ -52,7 +52,7 @@ pub(crate) struct Upstream {
     status: u16,
     /// The headers to replay, in order. Those of a connection, `Set-Cookie` and `Date` are never kept.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Vec<String>>>)]
+    #[schema(schema_with = super::openapi::headers, required = false)]
     headers: Vec<(String, Wire)>,
     /// Its body, as text. At most one of the two; none: the replay's body is empty.
     body: Option<String>,

@@ -4,6 +4,8 @@
 
 mod callers;
 mod client;
+mod contract;
+mod python;
 mod reload;
 mod running;
 mod vectors;
