@@ -6,6 +6,7 @@ use http::{Extensions, StatusCode};
 use tollgate::IpNet;
 
 use crate::reply::Fault;
+use crate::seldom::Seldom;
 
 /// The other end, as an extension of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,10 @@ impl Caller {
         if proxies.iter().any(|network| network.contains(&address)) {
             return Ok(());
         }
-        tracing::warn!(%address, "asked by an address that is no proxy; --proxy names those that may ask");
+        static REFUSED: Seldom = Seldom::new();
+        if REFUSED.is_time() {
+            tracing::warn!(%address, "asked by an address that is no proxy; --proxy names those that may ask");
+        }
         let message = "only proxies that the server knows may ask on behalf of clients";
         Err(Fault::new(StatusCode::FORBIDDEN, "not_a_proxy", message))
     }

@@ -36,7 +36,16 @@ impl Decided {
 
 /// Decides. A caller that goes away meanwhile does not keep a remote store from answering: what was reserved for it is voided.
 pub(crate) async fn decide(shared: &Arc<Shared>, question: Question) -> Decided {
-    let span = tracing::info_span!("decide", via = question.via.name(), otel.kind = "server");
+    // Below the level of the lines that operators see: a span that nobody collects costs nothing.
+    let span = tracing::debug_span!(
+        target: crate::telemetry::SPANS,
+        "decide",
+        otel.kind = "server",
+        via = question.via.name(),
+        verdict = tracing::field::Empty,
+        code = tracing::field::Empty,
+        route = tracing::field::Empty,
+    );
     if !shared.store.is_remote() {
         return decide_here(shared, question).instrument(span).await;
     }
@@ -59,8 +68,7 @@ pub(crate) async fn decide(shared: &Arc<Shared>, question: Question) -> Decided 
 async fn decide_here(shared: &Arc<Shared>, question: Question) -> Decided {
     let started = Instant::now();
     let now_ms = shared.clock.now_ms();
-    // For the whole of the decision and its answer: a reload does not mix two policies.
-    let engine = shared.live.load();
+    let engine = Arc::clone(&question.engine);
     let shown = shared.latest.wants_trace(now_ms);
     let request = question.request(now_ms);
     let mut evaluation = match question.explain || shown {
@@ -79,22 +87,39 @@ async fn decide_here(shared: &Arc<Shared>, question: Question) -> Decided {
         (Some(ticket), Some(account)) => Some(ticket::to_text(ticket, account)),
         _ => None,
     };
-    let record = DecisionRecord::new(Facts {
-        question: &question,
-        engine: &engine,
-        decision: &decision,
-        answer: &answer,
-        account: account.as_ref(),
-        digest,
-        now_ms,
-        took: started.elapsed(),
-    });
+    let decided = Decided { engine, decision, answer, account, ticket, trace: None };
+    let took = started.elapsed();
     let trace = explained.steps;
-    shared.metrics.decided(&record);
-    shared.log.write(&record);
-    shared.latest.keep(record, shown.then(|| trace.clone()));
-    let trace = question.explain.then_some(trace);
-    Decided { engine, decision, answer, account, ticket, trace }
+    shared.metrics.decided(&decided, question.via, took);
+    tell_span(&decided);
+    if shared.keeps_records() {
+        let record = DecisionRecord::new(Facts {
+            question: &question,
+            decision: &decided.decision,
+            answer: &decided.answer,
+            account: decided.account.as_ref(),
+            digest,
+            now_ms,
+            took,
+        });
+        shared.log.write(&record);
+        if shared.options.admin.is_some() {
+            shared.latest.keep(record, shown.then(|| trace.clone()));
+        }
+    }
+    Decided { trace: question.explain.then_some(trace), ..decided }
+}
+
+fn tell_span(decided: &Decided) {
+    let span = tracing::Span::current();
+    if span.is_disabled() {
+        return;
+    }
+    span.record("verdict", crate::record::verdict(decided.decision.verdict()));
+    span.record("code", decided.decision.status().code());
+    if let Some(route) = decided.route() {
+        span.record("route", route);
+    }
 }
 
 /// Asks the store until the decision is there. Gives the digest of the token, where one was looked up.

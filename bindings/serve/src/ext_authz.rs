@@ -54,8 +54,8 @@ fn question(shared: &Shared, request: CheckRequest) -> Option<Question> {
     let attributes = request.attributes?;
     let peer = attributes.source.and_then(|source| source.address?.address);
     let http = attributes.request?.http?;
-    let mut question =
-        Question::new(Via::EnvoyGrpc, http.method.clone().into(), http.path.clone().into());
+    let (method, target) = (http.method.clone().into(), http.path.clone().into());
+    let mut question = Question::new(shared.live.load(), Via::EnvoyGrpc, method, target);
     if let Some(Address::SocketAddress(socket)) = peer {
         question.peer = socket.address.parse().ok();
     }
@@ -78,7 +78,7 @@ fn question(shared: &Shared, request: CheckRequest) -> Option<Question> {
         question.invalid = Some(message.into());
         question.body = Payload::Sha256([0; 32]);
     }
-    let names = shared.live.with(|engine| engine.policy().header_names());
+    let names = question.engine.policy().header_names();
     question.headers = headers(&http, names);
     if !partial {
         let body = if http.raw_body.is_empty() { http.body.into_bytes() } else { http.raw_body };

@@ -1,7 +1,9 @@
 //! What a server does on its own: ends what is due, sums money up, follows certificates.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tollgate::{Admin, AdminError, Store};
 
@@ -11,21 +13,50 @@ use crate::metrics::Totals;
 use crate::policy::content;
 use crate::shared::Shared;
 
-/// How often what is due is ended.
-const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+/// How often the store is asked whether it is there, and how long it may take.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often money is summed up, which reads every account.
+/// How often money is summed up, which reads every account; more seldom where that takes long.
 const COUNT_EVERY: Duration = Duration::from_secs(30);
+const COUNT_SHARE: u32 = 20;
 
 /// How often certificates are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Accounts that are listed at once.
-const PAGE: usize = 1_000;
+/// Accounts that are listed at once: a store in memory sorts all of them each time.
+const PAGE: usize = 1 << 16;
+
+/// Asks the store now and then, for `/readyz`: callers of that must not be able to occupy a store that hangs.
+pub(crate) async fn ask_store(shared: Arc<Shared>) {
+    let mut answered = None;
+    let mut say = |answers: bool| {
+        shared.store_answers.store(answers, Ordering::Release);
+        match (answered.replace(answers), answers) {
+            (Some(true) | None, false) => tracing::error!("the store does not answer"),
+            (Some(false), true) => tracing::info!("the store answers again"),
+            _ => {}
+        }
+    };
+    loop {
+        let mut asked = pin!(shared.store.answers(shared.clock.now_ms()));
+        let answers = match tokio::time::timeout(ANSWER_WITHIN, asked.as_mut()).await {
+            Ok(answers) => answers,
+            Err(_) => {
+                say(false);
+                asked.await
+            }
+        };
+        say(answers);
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
 
 /// Ends leases and claims that are due.
 pub(crate) async fn expire(shared: Arc<Shared>) {
-    let mut every = interval(EXPIRE_EVERY);
+    let mut every = interval(shared.options.expire_every);
+    // Not at once: a server that starts has other things to do.
+    every.tick().await;
     loop {
         every.tick().await;
         let now_ms = shared.clock.now_ms();
@@ -40,14 +71,14 @@ pub(crate) async fn expire(shared: Arc<Shared>) {
 
 /// Sums up money and orphans of all accounts, for the metrics.
 pub(crate) async fn count_money(shared: Arc<Shared>) {
-    let mut every = interval(COUNT_EVERY);
     loop {
-        every.tick().await;
-        let now_ms = shared.clock.now_ms();
+        let (began, now_ms) = (Instant::now(), shared.clock.now_ms());
         match shared.store.administer(move |admin| totals(&admin, now_ms)).await {
             Ok(totals) => shared.metrics.set_money(&totals),
             Err(error) => tracing::warn!(%error, "money could not be summed up"),
         }
+        let wait = began.elapsed().saturating_mul(COUNT_SHARE).max(COUNT_EVERY);
+        tokio::time::sleep(wait).await;
     }
 }
 

@@ -8,6 +8,8 @@ mod clock;
 mod decide;
 mod ext_authz;
 mod forward;
+#[cfg(test)]
+mod hostile;
 mod housekeeping;
 mod latest;
 mod listen;
@@ -19,6 +21,7 @@ mod question;
 mod record;
 mod reply;
 mod secret;
+mod seldom;
 mod server;
 mod shared;
 mod store;

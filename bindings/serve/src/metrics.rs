@@ -2,6 +2,7 @@
 
 use std::fmt::Error;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -11,7 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::record::DecisionRecord;
+use crate::decide::Decided;
+use crate::question::Via;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
@@ -145,19 +147,15 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn decided(&self, record: &DecisionRecord) {
-        let labels = DecisionLabels {
-            route: record.route.clone().unwrap_or_else(|| "none".into()),
-            code: record.code,
-            via: record.via,
-        };
+    pub(crate) fn decided(&self, decided: &Decided, via: Via, took: Duration) {
+        let (code, via) = (decided.decision.status().code(), via.name());
+        let labels = DecisionLabels { route: decided.route().unwrap_or("none").into(), code, via };
         self.decisions.get_or_create(&labels).inc();
-        if !record.shadow.is_empty() {
+        let shadows = decided.decision.shadows();
+        if shadows.limits != 0 || shadows.spend_caps || shadows.networks {
             self.shadows.inc();
         }
-        #[allow(clippy::cast_precision_loss)] // microseconds below a century
-        let seconds = record.duration_us as f64 / 1e6;
-        self.durations.get_or_create(&ViaLabel { via: record.via }).observe(seconds);
+        self.durations.get_or_create(&ViaLabel { via }).observe(took.as_secs_f64());
     }
 
     pub(crate) fn settled(&self, outcome: &'static str) {

@@ -51,6 +51,8 @@ pub struct Options {
     pub decision_log: DecisionLog,
     /// How many decisions a second are kept with their trace for the settings page.
     pub traces_per_second: u32,
+    /// How often leases and claims that are due are ended in accounts that nobody asks about.
+    pub expire_every: Duration,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -76,6 +78,7 @@ impl Options {
             bounds: Bounds::default(),
             decision_log: DecisionLog::None,
             traces_per_second: 20,
+            expire_every: Duration::from_secs(5),
             clock: Clock::system(),
         }
     }

@@ -15,6 +15,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// What is wrong with it, with its lines.
 pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), String> {
+    // One after the other: what was read first must not come last.
+    let _reloading = shared.reloading.lock().await;
     let load = Arc::clone(&shared.options.load_policy);
     let loaded = tokio::task::spawn_blocking(move || load()).await;
     match loaded.unwrap_or_else(|_| Err("the policy could not be read".into())) {
@@ -43,9 +45,10 @@ pub(crate) async fn follow(shared: Arc<Shared>, path: PathBuf, mut seen: Option<
         if now.is_none() || now == seen {
             continue;
         }
-        seen = now;
         // What is wrong was logged.
         let _ = reload(&shared).await;
+        // What was loaded is what was seen only if it is still there; else it is looked at again.
+        seen = content(path.clone()).await.filter(|after| Some(after) == now.as_ref());
     }
 }
 

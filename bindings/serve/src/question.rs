@@ -1,6 +1,7 @@
 //! What is asked about a request, whoever asks: a proxy, Envoy, or a service with JSON.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tollgate::{Amount, Body, Engine, Headers, Request};
@@ -47,8 +48,9 @@ impl Headers for HeaderList {
 }
 
 /// A request to decide, with all that is known about it.
-#[derive(Clone)]
 pub(crate) struct Question {
+    /// Under which policy it is read, decided and answered: a reload does not mix two.
+    pub engine: Arc<Engine>,
     pub via: Via,
     /// The caller's name for it, for logs.
     pub id: Option<Box<str>>,
@@ -73,8 +75,9 @@ pub(crate) enum Payload {
 }
 
 impl Question {
-    pub(crate) fn new(via: Via, method: Bytes, target: Bytes) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, via: Via, method: Bytes, target: Bytes) -> Self {
         Question {
+            engine,
             via,
             id: None,
             method,
@@ -110,7 +113,7 @@ impl Question {
         self.target.split(|byte| *byte == b'?').next().unwrap_or_default()
     }
 
-    pub(crate) fn source(&self, engine: &Engine, now_ms: u64) -> Option<IpAddr> {
-        engine.source_address(&self.request(now_ms))
+    pub(crate) fn source(&self, now_ms: u64) -> Option<IpAddr> {
+        self.engine.source_address(&self.request(now_ms))
     }
 }

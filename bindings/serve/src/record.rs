@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use tollgate::{AccountId, Answer, Decision, Engine, Headers, TokenDigest, Verdict};
+use tollgate::{AccountId, Answer, Decision, Headers, TokenDigest, Verdict};
 
 use crate::question::Question;
 
@@ -61,7 +61,6 @@ pub(crate) struct LimitRecord {
 /// What a record is made of.
 pub(crate) struct Facts<'a> {
     pub question: &'a Question,
-    pub engine: &'a Engine,
     pub decision: &'a Decision,
     pub answer: &'a Answer,
     pub account: Option<&'a AccountId>,
@@ -75,8 +74,8 @@ const MAX_TEXT_BYTES: usize = 1024;
 
 impl DecisionRecord {
     pub(crate) fn new(facts: Facts<'_>) -> Self {
-        let Facts { question, engine, decision, answer, account, digest, now_ms, took } = facts;
-        let policy = engine.policy();
+        let Facts { question, decision, answer, account, digest, now_ms, took } = facts;
+        let policy = question.engine.policy();
         let limits = policy.limits(decision.route());
         let limit = decision.limit().and_then(|report| {
             let limit = limits.get(usize::from(report.limit))?;
@@ -112,7 +111,7 @@ impl DecisionRecord {
             via: question.via.name(),
             method: text(&question.method),
             path: text(question.path()),
-            source: question.source(engine, now_ms),
+            source: question.source(now_ms),
             verdict: verdict(decision.verdict()),
             status: answer.status,
             code: decision.status().code(),

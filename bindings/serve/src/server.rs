@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use http::StatusCode;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tower_http::timeout::TimeoutLayer;
 
-use crate::listen::{self, Bound, Serving, Socket, Tls};
+use crate::listen::{self, Bound, Serving, Socket, Stop, Tls};
 use crate::options::{Listen, Options, TlsFiles};
 use crate::reply::Fault;
 use crate::shared::Shared;
@@ -27,7 +28,9 @@ pub struct Server {
     shared: Arc<Shared>,
     bound: Vec<Bound>,
     admin_bound: Option<Bound>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
+    /// Each connection holds a receiver.
+    alive: watch::Sender<()>,
     listeners: Vec<JoinHandle<()>>,
     followers: Vec<JoinHandle<()>>,
     certificates: Vec<Arc<Tls>>,
@@ -48,12 +51,13 @@ impl Server {
         let opened = tokio::task::spawn_blocking(move || Shared::open(options)).await;
         let shared = opened.map_err(|_| StartError("the store could not be opened".into()))?;
         let shared = Arc::new(shared.map_err(StartError)?);
-        let (stop, stopping) = watch::channel(false);
+        let stop = watch::Sender::new(Stop::No);
         let mut server = Server {
             shared: Arc::clone(&shared),
             bound: Vec::new(),
             admin_bound: None,
             stop,
+            alive: watch::Sender::new(()),
             listeners: Vec::new(),
             followers: Vec::new(),
             certificates: Vec::new(),
@@ -72,7 +76,7 @@ impl Server {
                 tls: tls.clone(),
                 connections: Arc::clone(&connections),
             };
-            let bound = server.listen(listen, serving, stopping.clone())?;
+            let bound = server.listen(listen, serving)?;
             server.bound.push(bound);
         }
         if let Some(admin) = &options.admin {
@@ -83,7 +87,7 @@ impl Server {
                 // Its own: an operator gets in when everybody else is too many.
                 connections: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
             };
-            server.admin_bound = Some(server.listen(&admin.listen, serving, stopping)?);
+            server.admin_bound = Some(server.listen(&admin.listen, serving)?);
         }
         server.follow(seen);
         Ok(server)
@@ -96,19 +100,15 @@ impl Server {
         Ok(Some(tls))
     }
 
-    fn listen(
-        &mut self,
-        listen: &Listen,
-        serving: Serving,
-        stopping: watch::Receiver<bool>,
-    ) -> Result<Bound, StartError> {
+    fn listen(&mut self, listen: &Listen, serving: Serving) -> Result<Bound, StartError> {
         let bind = Socket::bind(listen).and_then(|socket| Ok((socket.bound()?, socket)));
         let place = match listen {
             Listen::Tcp(address) => address.to_string(),
             Listen::Unix(path) => path.display().to_string(),
         };
         let (bound, socket) = bind.map_err(|error| StartError(format!("{place}: {error}")))?;
-        self.listeners.push(listen::serve(socket, serving, stopping));
+        let (stop, alive) = (self.stop.subscribe(), self.alive.subscribe());
+        self.listeners.push(listen::serve(socket, serving, stop, alive));
         Ok(bound)
     }
 
@@ -120,6 +120,7 @@ impl Server {
         for tls in &self.certificates {
             self.followers.push(tokio::spawn(housekeeping::follow_certificate(Arc::clone(tls))));
         }
+        self.followers.push(tokio::spawn(housekeeping::ask_store(Arc::clone(&self.shared))));
         self.followers.push(tokio::spawn(housekeeping::expire(Arc::clone(&self.shared))));
         self.followers.push(tokio::spawn(housekeeping::count_money(Arc::clone(&self.shared))));
     }
@@ -138,7 +139,7 @@ impl Server {
 
     /// What SIGHUP means: the policy and the certificates are read again, the decision log is opened anew.
     pub async fn reload(&self) {
-        self.shared.log.reopen();
+        self.shared.log.reopen().await;
         for tls in &self.certificates {
             if let Err(error) = tls.reload() {
                 tracing::error!(%error, "the certificate stays as it was");
@@ -153,16 +154,23 @@ impl Server {
     pub async fn stop(mut self, drain: Duration) {
         self.shared.stopping.store(true, Ordering::Release);
         tokio::time::sleep(drain).await;
-        let _ = self.stop.send(true);
+        self.stop.send_replace(Stop::Gently);
         for listener in std::mem::take(&mut self.listeners) {
             let _ = listener.await;
         }
+        let grace = self.shared.options.bounds.shutdown_grace;
+        if tokio::time::timeout(grace, self.alive.closed()).await.is_err() {
+            tracing::warn!("requests that were still under way after the grace are cut off");
+        }
+        self.stop.send_replace(Stop::Cut);
+        self.shared.log.close().await;
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.listeners.iter().chain(&self.followers).for_each(JoinHandle::abort);
+        self.stop.send_replace(Stop::Cut);
     }
 }
 
@@ -176,21 +184,22 @@ impl std::fmt::Debug for Server {
 const ADMIN_CONNECTIONS: usize = 256;
 
 /// What proxies and services ask.
-fn decisions(shared: &Arc<Shared>) -> Router {
+pub(crate) fn decisions(shared: &Arc<Shared>) -> Router {
     let grpc = tonic::service::Routes::new(ext_authz::service(Arc::clone(shared)));
     let router = forward::router().merge(api::router()).merge(admin::probes());
     router.with_state(Arc::clone(shared)).merge(grpc.into_axum_router().reset_fallback())
 }
 
 /// What operators and their machines ask.
-fn administration(shared: &Arc<Shared>) -> Router {
+pub(crate) fn administration(shared: &Arc<Shared>) -> Router {
     admin::router(shared)
         .merge(admin::probes())
         .route("/metrics", axum::routing::get(admin::metrics))
+        .route("/openapi.json", axum::routing::get(async || api::openapi_handle()))
         .with_state(Arc::clone(shared))
 }
 
-fn with_bounds(shared: &Arc<Shared>, router: Router) -> Router {
+pub(crate) fn with_bounds(shared: &Arc<Shared>, router: Router) -> Router {
     let timeout = shared.options.bounds.answer_timeout;
     router
         .fallback(async || {
@@ -202,5 +211,11 @@ fn with_bounds(shared: &Arc<Shared>, router: Router) -> Router {
             Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
                 .into_response()
         })
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, timeout))
+        .layer(middleware::from_fn(move |request: Request, next: Next| async move {
+            let answer = tokio::time::timeout(timeout, next.run(request)).await;
+            answer.unwrap_or_else(|_| {
+                let message = "there was no answer in time; send the same again";
+                Fault::new(StatusCode::SERVICE_UNAVAILABLE, "timed_out", message).into_response()
+            })
+        }))
 }

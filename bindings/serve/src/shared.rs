@@ -20,6 +20,10 @@ pub(crate) struct Shared {
     pub log: DecisionLog,
     pub latest: Latest,
     pub answers: Answers,
+    /// Held while the policy is read and put in force.
+    pub reloading: tokio::sync::Mutex<()>,
+    /// Whether the store answered when it was last asked.
+    pub store_answers: AtomicBool,
     /// No longer ready: it is about to end.
     pub stopping: AtomicBool,
     pub options: Options,
@@ -42,11 +46,22 @@ impl Shared {
             clock: options.clock.clone(),
             metrics,
             log,
-            latest: Latest::new(options.traces_per_second),
+            latest: Latest::new(if options.admin.is_some() {
+                options.traces_per_second
+            } else {
+                0
+            }),
             answers: Answers::new(options.bounds.max_kept_bytes),
+            reloading: tokio::sync::Mutex::default(),
+            store_answers: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             options,
         })
+    }
+
+    /// Whether anybody will read a decision's record: writing one down costs more than a decision.
+    pub(crate) fn keeps_records(&self) -> bool {
+        self.log.is_on() || self.options.admin.is_some()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

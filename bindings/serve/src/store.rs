@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tollgate::{
-    AccountId, AccountRef, Admin, AdminError, AsyncStore, Command, CompositeStore, MemoryOptions,
-    MemoryStore, Outcome, Store, StoreError,
+    AccountId, AccountRef, Admin, AdminError, Administration, AsyncStore, Command, CompositeStore,
+    MemoryOptions, MemoryStore, Outcome, Store, StoreError,
 };
 use tollgate_lmdb::{LmdbOptions, LmdbStore};
 use tollgate_redis::{AsyncRedisStore, RedisOptions, RedisStore};
@@ -94,6 +94,13 @@ impl ServedStore {
         tokio::task::spawn_blocking(move || work(&*store)).await.ok()
     }
 
+    /// Whether it answers at all. It is asked for an account that need not be there.
+    pub(crate) async fn answers(&self, now_ms: u64) -> bool {
+        let Ok(id) = AccountId::new("nobody") else { return false };
+        let asked = self.administer(move |admin| admin.account(&id, now_ms)).await;
+        !matches!(asked, Err(AdminError::Store(_)))
+    }
+
     /// The name of an account that a decision named. `None` where the store does not tell.
     pub(crate) async fn account_id(&self, account: &AccountRef, now_ms: u64) -> Option<AccountId> {
         let slot = match account {
@@ -103,8 +110,9 @@ impl ServedStore {
         if let Some(id) = self.names.read().get(&slot) {
             return Some(id.clone());
         }
-        let asked = account.clone();
-        let id = self.administer(move |admin| admin.account_id(&asked, now_ms)).await.ok()?;
+        let name = Administration::NameAccount { account };
+        let outcome = self.perform_async(&Command::Administer(&name), now_ms).await;
+        let Ok(Outcome::Name(id)) = outcome else { return None };
         // A number stands for one name as long as the store lives.
         let mut names = self.names.write();
         if names.len() < MAX_NAMES {

@@ -6,9 +6,13 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+/// The target of the spans of decisions.
+pub(crate) const SPANS: &str = "tollgate::decide";
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +44,9 @@ pub fn start(format: LogFormat, otlp: Option<&str>) -> Result<Telemetry, String>
     let provider = otlp.map(provider).transpose()?;
     let spans = provider.as_ref().map(|provider| {
         let tracer = provider.tracer("tollgate");
-        tracing_opentelemetry::layer().with_tracer(tracer)
+        // Decisions alone: the exporter's own connection has spans too, and would report itself for ever.
+        let only = Targets::new().with_target(SPANS, LevelFilter::DEBUG);
+        tracing_opentelemetry::layer().with_tracer(tracer).with_filter(only)
     });
     tracing_subscriber::registry()
         .with(spans)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::RangedU64ValueParser;
 use tollgate_lmdb::SyncPolicy;
 use tollgate_serve::telemetry::LogFormat;
 use tollgate_serve::{
@@ -24,7 +25,8 @@ use crate::token::pepper;
 /// Decide requests over HTTP, for proxies and services that cannot link the engine: nginx, Envoy, Traefik and Caddy by
 /// forward-auth, everything else by `POST /v1/decide` and `/v1/settle`.
 ///
-/// Ends gracefully on SIGTERM. SIGHUP reads policy and certificates again and opens the decision log anew.
+/// Ends gracefully on SIGTERM or an interrupt: what was asked is answered. A second one ends it at once. SIGHUP reads policy and
+/// certificates again and opens the decision log anew.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -153,32 +155,41 @@ struct LogArgs {
 #[command(next_help_heading = "Bounds")]
 struct BoundArgs {
     /// Connections at once; those over it are closed
-    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = between(1, 1 << 24))]
     max_connections: usize,
     /// Bytes of a request's head
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 10)]
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 10, value_parser = between(8 << 10, 16 << 20))]
     max_head_bytes: usize,
     /// Bytes of a body
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = between(0, 1 << 30))]
     max_body_bytes: usize,
     /// How long a request may take to arrive, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = duration())]
     receive_timeout_ms: u64,
     /// How long a connection may be idle, in milliseconds: longer than proxies keep theirs
-    #[arg(long, value_name = "MS", default_value_t = 120_000)]
+    #[arg(long, value_name = "MS", default_value_t = 120_000, value_parser = duration())]
     idle_timeout_ms: u64,
     /// How long an answer may take, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = duration())]
     answer_timeout_ms: u64,
     /// On SIGTERM, how long to go on answering as not ready before listening ends, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 0)]
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
     drain_ms: u64,
     /// After that, how long requests under way may take, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 30_000)]
+    #[arg(long, value_name = "MS", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
     grace_ms: u64,
     /// Threads that decide [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+}
+
+fn between(least: u64, most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..=most)
+}
+
+/// A millisecond to a day: no connection and no answer is waited for without an end.
+fn duration() -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(1..=86_400_000)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -271,7 +282,7 @@ impl Args {
         };
         options.traces_per_second = self.logs.traces_per_second;
         let bounds = &mut options.bounds;
-        bounds.max_connections = self.bounds.max_connections.clamp(1, 1 << 24);
+        bounds.max_connections = self.bounds.max_connections;
         bounds.max_head_bytes = self.bounds.max_head_bytes;
         bounds.max_body_bytes = self.bounds.max_body_bytes;
         bounds.receive_timeout = Duration::from_millis(self.bounds.receive_timeout_ms);

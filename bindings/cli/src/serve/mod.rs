@@ -14,22 +14,32 @@ pub(crate) use args::Args;
 
 /// Serves until SIGTERM or an interrupt.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let options = args.options()?;
-    raise_descriptor_limit(options.bounds.max_connections);
+    let mut options = args.options()?;
+    let wanted = options.bounds.max_connections;
+    options.bounds.max_connections = raise_descriptor_limit(wanted);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(args.threads())
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("no runtime: {error}")))?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let telemetry = telemetry::start(args.log_format(), args.otlp());
         let telemetry = telemetry.map_err(Failure::new)?;
+        let allowed = options.bounds.max_connections;
+        if allowed < wanted {
+            tracing::warn!("the system's limit of open files allows {allowed} connections, not {wanted}; raise it (ulimit -n)");
+        }
         let done = serve(options, args.drain()).await;
         // Waits for a collector, on a thread that may wait.
         let _ = tokio::task::spawn_blocking(move || drop(telemetry)).await;
         done
-    })
+    });
+    // Threads that wait for a store that hangs are left behind.
+    runtime.shutdown_timeout(LEFT_BEHIND_AFTER);
+    done
 }
+
+const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(2);
 
 async fn serve(options: tollgate_serve::Options, drain: Duration) -> Result<ExitCode, Failure> {
     let signals = (|| {
@@ -58,6 +68,7 @@ async fn serve(options: tollgate_serve::Options, drain: Duration) -> Result<Exit
         () = server.stop(drain) => tracing::info!("stopped"),
         // Whoever asks twice is in a hurry.
         _ = interrupt.recv() => tracing::warn!("stopped at once"),
+        _ = terminate.recv() => tracing::warn!("stopped at once"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -69,8 +80,15 @@ fn place(bound: &Bound) -> String {
     }
 }
 
-/// A connection is a file descriptor, and shells give programs a thousand. Where more cannot be had, fewer connections are served.
-fn raise_descriptor_limit(max_connections: usize) {
-    let wanted = u64::try_from(max_connections).unwrap_or(u64::MAX).saturating_add(1024);
-    let _ = rlimit::increase_nofile_limit(wanted);
+/// Descriptors for all that is no client's connection.
+const OWN_DESCRIPTORS: usize = 512;
+
+/// A connection is a file descriptor, and shells give programs a thousand. Gives how many connections can be served: with one more
+/// the policy could not be read again, and no store be reached.
+fn raise_descriptor_limit(max_connections: usize) -> usize {
+    let wanted = max_connections.saturating_add(OWN_DESCRIPTORS);
+    let limit = rlimit::increase_nofile_limit(u64::try_from(wanted).unwrap_or(u64::MAX));
+    let Ok(limit) = limit else { return max_connections };
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    max_connections.min(limit.saturating_sub(OWN_DESCRIPTORS)).max(1)
 }

@@ -6,5 +6,6 @@ mod common;
 mod explain;
 mod redis;
 mod scenario;
+mod serve;
 mod stores;
 mod token;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tollgate::{AccountId, AccountPatch, AccountView, Amount};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
-use super::given::{self, Cap, account_id};
+use super::given::{self, Cap, Segments, account_id};
 use crate::api::{json, read_json};
 use crate::reply::Fault;
 use crate::shared::Shared;
@@ -68,6 +68,7 @@ pub(crate) struct Account {
     held: u64,
     available: u64,
     posted: u64,
+    open_reservations: u64,
     networks: Vec<String>,
     spend_caps: Vec<Cap>,
     senders: Vec<String>,
@@ -82,6 +83,7 @@ impl Account {
             held: view.wallet.held.0,
             available: view.wallet.available().0,
             posted: view.wallet.posted.0,
+            open_reservations: view.wallet.open_reservations,
             networks: settings.networks.iter().map(ToString::to_string).collect(),
             spend_caps: settings.spend_caps.iter().map(Cap::from).collect(),
             senders: settings.senders.iter().map(ToString::to_string).collect(),
@@ -123,7 +125,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
-    Path(account): Path<String>,
+    Segments(account): Segments<String>,
 ) -> Result<Response, Fault> {
     shown(&shared, account_id(&account)?).await
 }
@@ -143,7 +145,7 @@ async fn shown(shared: &Shared, id: AccountId) -> Result<Response, Fault> {
 )]
 pub(super) async fn put(
     State(shared): State<Arc<Shared>>,
-    Path(account): Path<String>,
+    Segments(account): Segments<String>,
     request: Request,
 ) -> Result<Response, Fault> {
     let id = account_id(&account)?;
@@ -171,7 +173,7 @@ pub(super) async fn put(
 )]
 pub(super) async fn deposit(
     State(shared): State<Arc<Shared>>,
-    Path(account): Path<String>,
+    Segments(account): Segments<String>,
     request: Request,
 ) -> Result<Response, Fault> {
     let id = account_id(&account)?;

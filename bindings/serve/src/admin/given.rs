@@ -1,6 +1,9 @@
 //! Settings as they are written in JSON.
 
-use serde::{Deserialize, Serialize};
+use axum::extract::{FromRequestParts, Path};
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use tollgate::{
     AccountId, Amount, IpNet, Period, SpendCap, TokenDigest, TokenQuota, parse_network,
 };
@@ -75,6 +78,28 @@ impl Quota {
 impl From<TokenQuota> for Quota {
     fn from(quota: TokenQuota) -> Self {
         Quota { limit: quota.limit, window_ms: quota.window_ms }
+    }
+}
+
+/// A member that may be left out, and may be `null` to take a setting away.
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Names in the path.
+pub(crate) struct Segments<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segments<T> {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        let Ok(Path(names)) = path else {
+            return Err(Fault::malformed("the path has bytes that are not UTF-8"));
+        };
+        Ok(Segments(names))
     }
 }
 

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use http::{StatusCode, header};
 use tollgate::{AdminError, Refusal};
 
@@ -20,7 +20,7 @@ use crate::reply::Fault;
 use crate::shared::Shared;
 
 pub(crate) use accounts::Description as AccountsDescription;
-pub(crate) use probes::{metrics, router as probes};
+pub(crate) use probes::{Description as HousekeepingDescription, metrics, router as probes};
 pub(crate) use reservations::Description as ReservationsDescription;
 pub(crate) use reservations::is_orphan;
 pub(crate) use tokens::Description as TokensDescription;
@@ -41,6 +41,8 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
             "/api/accounts/{account}/reservations/{reservation}/refunds",
             post(reservations::refund),
         )
+        .route("/api/accounts/{account}/tokens/{digest}", put(tokens::put))
+        .route("/api/expire", post(probes::expire))
         .route("/api/tokens/{digest}", axum::routing::delete(tokens::revoke))
         .route("/api/tokens/{digest}/rotate", post(tokens::rotate))
         .route("/api/policy/reload", post(probes::reload))

@@ -1,15 +1,23 @@
 //! Health, readiness, metrics, and a reload on request.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
 
+use crate::api::json;
 use crate::reply::Fault;
 use crate::shared::Shared;
+
+#[derive(OpenApi)]
+#[openapi(paths(expire, reload))]
+pub(crate) struct Description;
 
 /// `/healthz`: the process answers. `/readyz`: it may be sent requests.
 pub(crate) fn router() -> Router<Arc<Shared>> {
@@ -20,11 +28,10 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     if shared.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
-    let now_ms = shared.clock.now_ms();
-    match shared.store.administer(move |admin| admin.accounts(None, 1, now_ms)).await {
-        Ok(_) => (StatusCode::OK, "ready\n").into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response(),
+    if !shared.store_answers.load(Ordering::Acquire) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n").into_response();
     }
+    (StatusCode::OK, "ready\n").into_response()
 }
 
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
@@ -37,6 +44,31 @@ pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
+/// How much ended.
+#[derive(Serialize, ToSchema)]
+struct Expired {
+    /// Leases and claims.
+    expired: u64,
+}
+
+/// End leases and claims that are due, in all accounts. The server does this on its own every few seconds.
+#[utoipa::path(
+    post, path = "/api/expire", tag = "server",
+    responses((status = 200, body = Expired), (status = 401, body = crate::api::Error), (status = 503, body = crate::api::Error)),
+    security(("admin_token" = []))
+)]
+pub(super) async fn expire(State(shared): State<Arc<Shared>>) -> Result<Response, Fault> {
+    let now_ms = shared.clock.now_ms();
+    let expired = shared.store.administer(move |admin| admin.expire(now_ms)).await?;
+    Ok(json(StatusCode::OK, &Expired { expired }))
+}
+
+/// Read the policy again now. One with errors changes nothing.
+#[utoipa::path(
+    post, path = "/api/policy/reload", tag = "server",
+    responses((status = 204, description = "The policy is in force"), (status = 401, body = crate::api::Error), (status = 409, description = "What is wrong with it, by line", body = crate::api::Error)),
+    security(("admin_token" = []))
+)]
 pub(super) async fn reload(State(shared): State<Arc<Shared>>) -> Result<Response, Fault> {
     match crate::policy::reload(&shared).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tollgate::{AccountRef, Amount, Finish, Reservation, ReservationId, ReservationState};
 use utoipa::{OpenApi, ToSchema};
 
-use super::given::account_id;
-use crate::api::{json, read_json};
+use super::given::{Segments, account_id};
+use crate::api::{Upstream, json, read_json};
 use crate::reply::Fault;
 use crate::shared::Shared;
 
@@ -45,6 +45,8 @@ pub(super) struct Resolution {
     outcome: Ended,
     /// What it cost, at most what was reserved; all of it if absent. With `settle` alone.
     amount: Option<u64>,
+    /// The upstream's response, for replays.
+    response: Option<Upstream>,
 }
 
 /// How a request ended.
@@ -68,7 +70,9 @@ pub(super) struct Refund {
 /// What was posted or given back.
 #[derive(Serialize, ToSchema)]
 struct Moved {
-    amount: u64,
+    /// In the ledger's minor unit; absent for a request that reserved nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<u64>,
 }
 
 /// Whether nobody reported how it ended.
@@ -101,7 +105,7 @@ pub(crate) fn state(reservation: &Reservation, now_ms: u64) -> &'static str {
 )]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
-    Path(account): Path<String>,
+    Segments(account): Segments<String>,
 ) -> Result<Response, Fault> {
     let id = account_id(&account)?;
     let now_ms = shared.clock.now_ms();
@@ -130,14 +134,16 @@ pub(super) async fn list(
 )]
 pub(super) async fn resolve(
     State(shared): State<Arc<Shared>>,
-    Path((account, reservation)): Path<(String, String)>,
+    Segments((account, reservation)): Segments<(String, String)>,
     request: Request,
 ) -> Result<Response, Fault> {
     let (id, reservation) = (account_id(&account)?, number(&reservation)?);
     let given: Resolution = read_json(shared.options.bounds.max_body_bytes, request).await?;
+    let max = shared.options.bounds.max_body_bytes;
+    let response = given.response.map(|response| response.stored(max)).transpose()?.map(Arc::new);
     let finish = match (given.outcome, given.amount) {
-        (Ended::Settle, amount) => Finish::Settle { amount: amount.map(Amount), response: None },
-        (Ended::Void, None) => Finish::Void { response: None },
+        (Ended::Settle, amount) => Finish::Settle { amount: amount.map(Amount), response },
+        (Ended::Void, None) => Finish::Void { response },
         (Ended::Void, Some(_)) => {
             return Err(Fault::malformed("`amount` goes with `settle` alone"));
         }
@@ -147,7 +153,8 @@ pub(super) async fn resolve(
         .store
         .administer(move |admin| admin.resolve(&id, reservation, finish, now_ms))
         .await?;
-    Ok(json(StatusCode::OK, &Moved { amount: settled.posted.unwrap_or(Amount::ZERO).0 }))
+    let amount = settled.posted.map(|amount| amount.0);
+    Ok(json(StatusCode::OK, &Moved { amount }))
 }
 
 /// Give back a part of what a reservation posted, once per reference.
@@ -159,7 +166,7 @@ pub(super) async fn resolve(
 )]
 pub(super) async fn refund(
     State(shared): State<Arc<Shared>>,
-    Path((account, reservation)): Path<(String, String)>,
+    Segments((account, reservation)): Segments<(String, String)>,
     request: Request,
 ) -> Result<Response, Fault> {
     let (id, reservation) = (AccountRef::Id(account_id(&account)?), number(&reservation)?);
@@ -170,7 +177,7 @@ pub(super) async fn refund(
         .store
         .administer(move |admin| admin.refund(&id, reservation, amount, &given.reference, now_ms))
         .await?;
-    Ok(json(StatusCode::OK, &Moved { amount: amount.0 }))
+    Ok(json(StatusCode::OK, &Moved { amount: Some(amount.0) }))
 }
 
 fn number(text: &str) -> Result<ReservationId, Fault> {

@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tollgate::{Token, TokenDigest, TokenPatch, TokenText};
 use utoipa::{OpenApi, ToSchema};
 
-use super::given::{self, Cap, Quota, account_id, token_digest};
+use super::given::{self, Cap, Quota, Segments, account_id, given, token_digest};
 use crate::api::{json, read_json};
 use crate::reply::Fault;
 use crate::shared::Shared;
 
 #[derive(OpenApi)]
-#[openapi(paths(list, create, revoke, rotate))]
+#[openapi(paths(list, create, put, revoke, rotate))]
 pub(crate) struct Description;
 
 /// A token to make.
@@ -29,18 +29,60 @@ pub(super) struct NewToken {
     scopes: Vec<String>,
     /// From where it may be used: addresses, or networks as ADDRESS/LENGTH. Empty: from anywhere.
     networks: Option<Vec<String>>,
-    /// Its own quota, in place of the policy's.
-    quota: Option<Quota>,
+    /// Its own quota, in place of the policy's; `null`: the policy's.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Quota>)]
+    quota: Option<Option<Quota>>,
     /// What it may spend.
     spend_caps: Option<Vec<Cap>>,
-    /// When it expires, in Unix milliseconds.
-    expires_ms: Option<u64>,
+    /// When it expires, in Unix milliseconds; `null`: never.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u64>)]
+    expires_ms: Option<Option<u64>>,
+}
+
+/// A token's settings as they are to be. What is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenSettings {
+    /// What it may do.
+    scopes: Option<Vec<String>>,
+    /// From where it may be used: addresses, or networks as ADDRESS/LENGTH. Empty: from anywhere.
+    networks: Option<Vec<String>>,
+    /// Its own quota, in place of the policy's; `null`: the policy's.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Quota>)]
+    quota: Option<Option<Quota>>,
+    /// What it may spend.
+    spend_caps: Option<Vec<Cap>>,
+    /// When it expires, in Unix milliseconds; `null`: never.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u64>)]
+    expires_ms: Option<Option<u64>>,
+}
+
+impl TokenSettings {
+    fn checked(self) -> Result<TokenPatch, Fault> {
+        Ok(TokenPatch {
+            scopes: given::texts(self.scopes),
+            networks: given::networks(self.networks)?,
+            quota: match self.quota {
+                Some(Some(quota)) => Some(Some(quota.checked()?)),
+                Some(None) => Some(None),
+                None => None,
+            },
+            spend_caps: given::caps(self.spend_caps),
+            expires_ms: self.expires_ms,
+        })
+    }
 }
 
 /// How to rotate.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rotation {
+    /// The text of the new token, to be imported; without it one is made.
+    token: Option<String>,
     /// How long the old token still works, in milliseconds.
     #[serde(default)]
     grace_ms: u64,
@@ -114,7 +156,7 @@ pub(crate) fn new_token() -> Result<TokenText, Fault> {
 )]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
-    Path(account): Path<String>,
+    Segments(account): Segments<String>,
 ) -> Result<Response, Fault> {
     let id = account_id(&account)?;
     let now_ms = shared.clock.now_ms();
@@ -132,41 +174,69 @@ pub(super) async fn list(
 )]
 pub(super) async fn create(
     State(shared): State<Arc<Shared>>,
-    Path(account): Path<String>,
+    Segments(account): Segments<String>,
     request: Request,
 ) -> Result<Response, Fault> {
     let id = account_id(&account)?;
     let given: NewToken = read_json(shared.options.bounds.max_body_bytes, request).await?;
+    let (made, digest) = made_or_imported(&shared, given.token.as_deref())?;
+    let settings = TokenSettings {
+        scopes: Some(given.scopes),
+        networks: given.networks,
+        quota: given.quota,
+        spend_caps: given.spend_caps,
+        expires_ms: given.expires_ms,
+    };
+    let settings = settings.checked()?;
+    let now_ms = shared.clock.now_ms();
+    shared.store.administer(move |admin| admin.put_token(&digest, &id, settings, now_ms)).await?;
+    Ok(json(StatusCode::CREATED, &MadeToken { token: made, digest: digest.to_string() }))
+}
+
+/// The text of a new token, none if it was given; and its digest.
+fn made_or_imported(
+    shared: &Shared,
+    given: Option<&str>,
+) -> Result<(Option<String>, TokenDigest), Fault> {
     let engine = shared.live.load();
-    let imported = given.token.is_some();
-    let text = match &given.token {
+    let text = match given {
         None => new_token()?,
         Some(text) => TokenText::parse(engine.policy().token_format(), text)
             .map_err(|error| Fault::malformed(format!("`token`: {error}")))?,
     };
-    let settings = TokenPatch {
-        scopes: given::texts(Some(given.scopes)),
-        networks: given::networks(given.networks)?,
-        quota: given.quota.map(Quota::checked).transpose()?.map(Some),
-        spend_caps: given::caps(given.spend_caps),
-        expires_ms: given.expires_ms.map(Some),
-    };
-    let digest = engine.digest(&text);
+    let made = given.is_none().then(|| text.expose().to_owned());
+    Ok((made, engine.digest(&text)))
+}
+
+/// Replace the settings that are given of a token that is known by its digest, or import one by its digest alone.
+#[utoipa::path(
+    put, path = "/api/accounts/{account}/tokens/{digest}", tag = "tokens",
+    params(("account" = String, Path), ("digest" = String, Path, pattern = "^[0-9a-fA-F]{64}$")), request_body = TokenSettings,
+    responses((status = 204), (status = 400, body = crate::api::Error), (status = 401, body = crate::api::Error), (status = 404, body = crate::api::Error), (status = 409, body = crate::api::Error), (status = 413, body = crate::api::Error), (status = 415, body = crate::api::Error), (status = 503, body = crate::api::Error)),
+    security(("admin_token" = []))
+)]
+pub(super) async fn put(
+    State(shared): State<Arc<Shared>>,
+    Segments((account, digest)): Segments<(String, String)>,
+    request: Request,
+) -> Result<StatusCode, Fault> {
+    let (id, digest) = (account_id(&account)?, token_digest(&digest)?);
+    let given: TokenSettings = read_json(shared.options.bounds.max_body_bytes, request).await?;
+    let settings = given.checked()?;
     let now_ms = shared.clock.now_ms();
     shared.store.administer(move |admin| admin.put_token(&digest, &id, settings, now_ms)).await?;
-    let token = (!imported).then(|| text.expose().to_owned());
-    Ok(json(StatusCode::CREATED, &MadeToken { token, digest: digest.to_string() }))
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Revoke a token for good, at once.
 #[utoipa::path(
-    delete, path = "/api/tokens/{digest}", tag = "tokens", params(("digest" = String, Path)),
+    delete, path = "/api/tokens/{digest}", tag = "tokens", params(("digest" = String, Path, pattern = "^[0-9a-fA-F]{64}$")),
     responses((status = 204), (status = 400, body = crate::api::Error), (status = 401, body = crate::api::Error), (status = 404, body = crate::api::Error), (status = 503, body = crate::api::Error)),
     security(("admin_token" = []))
 )]
 pub(super) async fn revoke(
     State(shared): State<Arc<Shared>>,
-    Path(digest): Path<String>,
+    Segments(digest): Segments<String>,
 ) -> Result<StatusCode, Fault> {
     let digest = token_digest(&digest)?;
     let now_ms = shared.clock.now_ms();
@@ -176,24 +246,22 @@ pub(super) async fn revoke(
 
 /// Put a new token in the place of an old one.
 #[utoipa::path(
-    post, path = "/api/tokens/{digest}/rotate", tag = "tokens", params(("digest" = String, Path)), request_body = Rotation,
+    post, path = "/api/tokens/{digest}/rotate", tag = "tokens", params(("digest" = String, Path, pattern = "^[0-9a-fA-F]{64}$")), request_body = Rotation,
     responses((status = 201, body = MadeToken), (status = 400, body = crate::api::Error), (status = 401, body = crate::api::Error), (status = 404, body = crate::api::Error), (status = 409, body = crate::api::Error), (status = 413, body = crate::api::Error), (status = 415, body = crate::api::Error), (status = 503, body = crate::api::Error)),
     security(("admin_token" = []))
 )]
 pub(super) async fn rotate(
     State(shared): State<Arc<Shared>>,
-    Path(digest): Path<String>,
+    Segments(digest): Segments<String>,
     request: Request,
 ) -> Result<Response, Fault> {
     let old = token_digest(&digest)?;
     let given: Rotation = read_json(shared.options.bounds.max_body_bytes, request).await?;
-    let text = new_token()?;
-    let new = shared.live.load().digest(&text);
+    let (token, new) = made_or_imported(&shared, given.token.as_deref())?;
     let now_ms = shared.clock.now_ms();
     shared
         .store
         .administer(move |admin| admin.rotate_token(&old, &new, given.grace_ms, now_ms))
         .await?;
-    let made = MadeToken { token: Some(text.expose().to_owned()), digest: new.to_string() };
-    Ok(json(StatusCode::CREATED, &made))
+    Ok(json(StatusCode::CREATED, &MadeToken { token, digest: new.to_string() }))
 }

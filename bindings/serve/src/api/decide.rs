@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tollgate::{Amount, TraceStep};
+use tollgate::{Amount, Engine, TraceStep};
 use utoipa::ToSchema;
 
 use super::bytes::{Base64, Wire, body_texts};
@@ -27,13 +27,13 @@ pub(super) struct DecideRequest {
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     id: Option<String>,
     /// The method, as sent.
-    #[schema(value_type = String, example = "POST")]
+    #[schema(value_type = String, example = "POST", pattern = "^[\\u0000-\\u00ff]*$")]
     method: Wire,
     /// Path and query, as sent.
-    #[schema(value_type = String, example = "/sms/send")]
+    #[schema(value_type = String, example = "/sms/send", pattern = "^[\\u0000-\\u00ff]*$")]
     target: Wire,
     /// Names and values in the order in which they came. `Authorization`, `Idempotency-Key` and those of trusted proxies are read.
-    #[schema(value_type = Option<Vec<Vec<String>>>, example = json!([["Authorization", "Bearer TOKEN"]]))]
+    #[schema(schema_with = super::openapi::headers, required = false)]
     #[serde(default)]
     headers: Vec<(Wire, Wire)>,
     /// The address of the TCP peer; without one the request has no source address.
@@ -73,7 +73,7 @@ pub(super) struct DecideResponse {
     /// What decided, for programs.
     code: &'static str,
     /// Names and values, in order.
-    #[schema(value_type = Vec<Vec<String>>)]
+    #[schema(schema_with = super::openapi::headers)]
     headers: Vec<(String, Wire)>,
     /// The body, where it is text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,13 +123,13 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Answered {
     // base64 and escapes make a body longer than it is.
     let max_bytes = shared.options.bounds.max_body_bytes.saturating_mul(2).saturating_add(64 << 10);
     let asked: DecideRequest = read_json(max_bytes, request).await?;
-    let question = asked.into_question()?;
+    let question = asked.into_question(shared.live.load())?;
     let decided = decide(shared, question).await;
     Ok(json(StatusCode::OK, &DecideResponse::of(decided)))
 }
 
 impl DecideRequest {
-    fn into_question(self) -> Result<Question, Fault> {
+    fn into_question(self, engine: Arc<Engine>) -> Result<Question, Fault> {
         let id = self.id.map(String::into_boxed_str);
         let is_name = |id: &str| {
             (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
@@ -159,7 +159,7 @@ impl DecideRequest {
             invalid: self.invalid.map(Into::into),
             peek: self.peek,
             explain: self.explain,
-            ..Question::new(Via::Api, self.method.0, self.target.0)
+            ..Question::new(engine, Via::Api, self.method.0, self.target.0)
         })
     }
 }

@@ -21,8 +21,9 @@ use serde::de::DeserializeOwned;
 use crate::reply::{Fault, JSON};
 use crate::shared::Shared;
 
-pub(crate) use openapi::Error;
 pub use openapi::description;
+pub(crate) use openapi::{Error, handle as openapi_handle};
+pub(crate) use settle::Upstream;
 
 pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
@@ -81,17 +82,25 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     })
 }
 
-/// serde quotes a text that it did not want, and that text may be a secret in the wrong field.
+/// serde quotes what it did not want, and that may be a secret in the wrong place. What it wanted instead is its own words.
 fn without_texts(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let text = text.split(" at line ").next().unwrap_or_default();
-    match (text.find("string \""), text.rfind(", expected ")) {
-        (Some(start), Some(end)) if start < end => {
-            let (before, after) = (text.get(..start), text.get(end..));
-            format!("{}a string{}", before.unwrap_or_default(), after.unwrap_or_default())
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    for (begins, said) in [
+        ("invalid type: string ", "invalid type: a string"),
+        ("invalid value: string ", "invalid value: a string"),
+        ("unknown variant ", "unknown variant"),
+        ("unknown field ", "unknown field"),
+    ] {
+        if text.starts_with(begins) {
+            let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
+            return match expected {
+                Some(expected) => format!("{said}, expected {expected}"),
+                None => said.to_owned(),
+            };
         }
-        _ => text.to_owned(),
     }
+    text.to_owned()
 }
 
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {

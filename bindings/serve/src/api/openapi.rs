@@ -1,12 +1,19 @@
 //! The OpenAPI 3.1 description of `/v1` and `/api`, made from the types that are read and written.
 
+use std::sync::LazyLock;
+
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header;
 use serde::Serialize;
+use serde_json::Value;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use crate::admin::{AccountsDescription, ReservationsDescription, TokensDescription};
+use crate::admin::{
+    AccountsDescription, HousekeepingDescription, ReservationsDescription, TokensDescription,
+};
 use crate::reply::JSON;
 
 /// What went wrong.
@@ -48,11 +55,37 @@ impl Modify for Security {
 pub fn description() -> String {
     let mut all = Description::openapi();
     all.merge(AccountsDescription::openapi());
+    all.merge(HousekeepingDescription::openapi());
     all.merge(TokensDescription::openapi());
     all.merge(ReservationsDescription::openapi());
-    all.to_pretty_json().unwrap_or_default()
+    let mut all = serde_json::to_value(&all).unwrap_or_default();
+    widen_integers(&mut all);
+    serde_json::to_string_pretty(&all).unwrap_or_default()
 }
 
-pub(super) fn handle() -> Response {
-    ([(header::CONTENT_TYPE, JSON)], description()).into_response()
+/// All whole numbers here have 64 bits and no sign, for which OpenAPI has no format: `int64` would end in the middle.
+fn widen_integers(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(widen_integers),
+        Value::Object(members) => {
+            if members.get("format").is_some_and(|format| format == "int64") {
+                members.remove("format");
+                members.entry("maximum").or_insert(u64::MAX.into());
+            }
+            members.values_mut().for_each(widen_integers);
+        }
+        _ => {}
+    }
+}
+
+/// Names and values of headers, in order.
+pub(super) fn headers() -> Schema {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[\\u0000-\\u00ff]*$"));
+    let pair = ArrayBuilder::new().items(text).min_items(Some(2)).max_items(Some(2));
+    Schema::Array(ArrayBuilder::new().items(pair).build())
+}
+
+pub(crate) fn handle() -> Response {
+    static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| description().into());
+    ([(header::CONTENT_TYPE, JSON)], DESCRIPTION.clone()).into_response()
 }

@@ -46,19 +46,22 @@ enum Outcome {
 /// An upstream's response.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Upstream {
+pub(crate) struct Upstream {
     /// Its status.
     #[schema(minimum = 100, maximum = 599)]
     status: u16,
     /// The headers to replay, in order. Those of a connection, `Set-Cookie` and `Date` are never kept.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Vec<String>>>)]
+    #[schema(schema_with = super::openapi::headers, required = false)]
     headers: Vec<(String, Wire)>,
     /// Its body, as text. At most one of the two; none: the replay's body is empty.
     body: Option<String>,
     /// Its body, in base64.
     #[schema(value_type = Option<String>)]
     body_base64: Option<Base64>,
+    /// It was too long to keep: a replay has its status and headers, and no body.
+    #[serde(default)]
+    body_left_out: bool,
 }
 
 /// What became of it.
@@ -148,17 +151,17 @@ impl SettleRequest {
 }
 
 impl Upstream {
-    fn stored(self, max_body_bytes: usize) -> Result<StoredResponse, Fault> {
+    pub(crate) fn stored(self, max_body_bytes: usize) -> Result<StoredResponse, Fault> {
         if !(100..=599).contains(&self.status) {
             return Err(Fault::malformed("`response.status` is an HTTP status, 100 to 599"));
         }
-        let body: Bytes = match (self.body, self.body_base64) {
-            (None, None) => Bytes::new(),
-            (Some(text), None) => text.into(),
-            (None, Some(Base64(bytes))) => bytes.into(),
+        let body: Option<Bytes> = match (self.body, self.body_base64, self.body_left_out) {
+            (None, None, left_out) => (!left_out).then(Bytes::new),
+            (Some(text), None, false) => Some(text.into()),
+            (None, Some(Base64(bytes)), false) => Some(bytes.into()),
             _ => {
                 return Err(Fault::malformed(
-                    "give at most one of `response.body` and `response.body_base64`",
+                    "give at most one of `body`, `body_base64` and `body_left_out` of `response`",
                 ));
             }
         };
@@ -182,7 +185,7 @@ impl Upstream {
             status: self.status,
             headers: headers.into(),
             // A longer one is replayed with an empty body: the fact is kept.
-            body: (body.len() <= max_body_bytes).then(|| body.as_ref().into()),
+            body: body.filter(|body| body.len() <= max_body_bytes).map(|body| body.as_ref().into()),
         })
     }
 }

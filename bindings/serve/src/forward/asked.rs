@@ -49,8 +49,8 @@ pub(super) fn head(
             (method, Bytes::copy_from_slice(target.as_bytes()))
         }
     };
-    let mut question = Question::new(via, method, target);
-    let names = shared.live.with(|engine| engine.policy().header_names());
+    let mut question = Question::new(shared.live.load(), via, method, target);
+    let names = question.engine.policy().header_names();
     question.headers = relevant(&parts.headers, names);
     question.peer = take_peer(&parts.headers, &options.peer_header, &mut question.headers);
     question.id = request_id(&parts.headers);

@@ -1,7 +1,11 @@
 //! Listeners: sockets, TLS, bounds, and a graceful end.
 
 mod connection;
+mod course;
+mod pace;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod timed;
 mod tls;
 
@@ -10,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -18,7 +21,7 @@ pub use socket::Bound;
 pub(crate) use socket::Socket;
 pub(crate) use tls::Tls;
 
-use crate::options::Bounds;
+use crate::seldom::Seldom;
 use crate::shared::Shared;
 
 /// What a listener serves, and how.
@@ -33,37 +36,49 @@ pub(crate) struct Serving {
 /// How long accepting pauses when the system has no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` says so; then connections are ended once the requests under way are answered, at the latest
-/// after the grace.
+/// What listeners and connections are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    No,
+    /// Nobody is accepted any more, connections end once their requests are answered.
+    Gently,
+    /// Connections are cut off.
+    Cut,
+}
+
+/// Accepts until `stop` says so. `alive` is given to each connection and goes with it.
 pub(crate) fn serve(
     socket: Socket,
     serving: Serving,
-    stop: watch::Receiver<bool>,
+    stop: watch::Receiver<Stop>,
+    alive: watch::Receiver<()>,
 ) -> JoinHandle<()> {
-    tokio::spawn(accept(socket, Arc::new(serving), stop))
+    tokio::spawn(accept(socket, Arc::new(serving), stop, alive))
 }
 
-async fn accept(socket: Socket, serving: Arc<Serving>, mut stop: watch::Receiver<bool>) {
-    let bounds = serving.shared.options.bounds;
-    let ending = GracefulShutdown::new();
+async fn accept(
+    socket: Socket,
+    serving: Arc<Serving>,
+    mut stop: watch::Receiver<Stop>,
+    alive: watch::Receiver<()>,
+) {
+    let stopping = stop.clone();
+    let start = |(stream, caller)| {
+        connection::start(&serving, stopping.clone(), alive.clone(), stream, caller);
+    };
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = stop.wait_for(|stop| *stop != Stop::No) => break,
         };
         match accepted {
-            Ok((stream, caller)) => connection::start(&serving, &ending, stream, caller),
+            Ok(accepted) => start(accepted),
             Err(error) => pause(&error).await,
         }
     }
-    // Nobody is accepted any more; what waits in the queue of the system is refused.
-    drop(socket);
-    end(ending, &bounds).await;
-}
-
-async fn end(ending: GracefulShutdown, bounds: &Bounds) {
-    if tokio::time::timeout(bounds.shutdown_grace, ending.shutdown()).await.is_err() {
-        tracing::warn!("requests that were still under way after the grace are cut off");
+    // Clients in the system's queue have sent their requests already, for all that they know.
+    while let Some(accepted) = socket.accept_waiting() {
+        start(accepted);
     }
 }
 
@@ -76,7 +91,10 @@ async fn pause(error: &io::Error) {
             | io::ErrorKind::ConnectionRefused
     );
     if !gone {
-        tracing::warn!(%error, "connections cannot be accepted");
+        static FAILED: Seldom = Seldom::new();
+        if FAILED.is_time() {
+            tracing::warn!(%error, "connections cannot be accepted");
+        }
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -65,12 +65,30 @@ impl Socket {
         }
     }
 
+    /// The next one that waits in the system's queue, also where the runtime was not told of it yet.
+    pub(super) fn accept_waiting(&self) -> Option<(Stream, Caller)> {
+        match self {
+            Socket::Tcp(listener) => {
+                let (socket, address) = socket2::SockRef::from(listener).accept().ok()?;
+                socket.set_nonblocking(true).ok()?;
+                let stream = TcpStream::from_std(socket.into()).ok()?;
+                let _ = stream.set_nodelay(true);
+                Some((Stream::Tcp(stream), Caller::Tcp(address.as_socket()?)))
+            }
+            Socket::Unix { listener, .. } => {
+                let (socket, _) = socket2::SockRef::from(listener).accept().ok()?;
+                socket.set_nonblocking(true).ok()?;
+                Some((Stream::Unix(UnixStream::from_std(socket.into()).ok()?), Caller::Unix))
+            }
+        }
+    }
+
     pub(super) async fn accept(&self) -> io::Result<(Stream, Caller)> {
         match self {
             Socket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // An answer is one small write.
-                stream.set_nodelay(true)?;
+                // An answer is one small write. A client that is gone already does not matter.
+                let _ = stream.set_nodelay(true);
                 Ok((Stream::Tcp(stream), Caller::Tcp(address)))
             }
             Socket::Unix { listener, .. } => {

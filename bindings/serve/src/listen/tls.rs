@@ -55,7 +55,10 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, String> {
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     let config = config.with_no_client_auth().with_single_cert(certificates, key);
-    let mut config = config.map_err(|error| format!("certificate and key: {error}"))?;
+    let mut config = config.map_err(|error| {
+        let (certificate, key) = (files.certificate.display(), files.key.display());
+        format!("{certificate} and {key} do not belong together: {error}")
+    })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
