@@ -23,6 +23,7 @@ use crate::shared::Shared;
 
 pub(crate) use openapi::Error;
 pub use openapi::description;
+pub(crate) use settle::settle;
 
 pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
