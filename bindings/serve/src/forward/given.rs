@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
-use tollgate::{Finish, Status, Verdict};
+use tollgate::{Answer, Finish, Status, Verdict};
 
 use crate::decide::{Decided, void};
 use crate::options::Settlement;
@@ -18,6 +18,8 @@ use crate::shared::Shared;
 pub(super) enum Carrier {
     /// 2xx lets the request pass, anything else is the client's answer.
     Status,
+    /// 200 lets the request pass; 5xx becomes an answer of the proxy's own; anything else is the client's answer.
+    StatusOk,
     /// `X-Tollgate-Verdict` decides, and any status can be the client's answer.
     Verdict,
     /// nginx's `auth_request`: 2xx lets it pass, 403 with a name under which the answer can be fetched.
@@ -25,6 +27,9 @@ pub(super) enum Carrier {
     /// nginx: sent on to this location, or answered.
     Accel(String),
 }
+
+/// In place of a value that there is not.
+const NOTHING: HeaderValue = HeaderValue::from_static("-");
 
 const VERDICT: HeaderName = HeaderName::from_static("x-tollgate-verdict");
 const ANSWER: HeaderName = HeaderName::from_static("x-tollgate-answer");
@@ -36,13 +41,15 @@ pub(super) async fn give(shared: &Arc<Shared>, decided: Decided, carrier: &Carri
     let mut given = match verdict {
         Verdict::Allow => match allow(shared, &decided).await {
             Ok(given) => given,
-            Err(fault) => return fault.into_response(),
+            Err(fault) => return refuse(shared, fault, carrier),
         },
         Verdict::Deny | Verdict::Replay => match carrier {
-            Carrier::Verdict | Carrier::Accel(_) => response(&decided.answer),
             Carrier::Status if decided.answer.status / 100 == 2 => unreplayable().into_response(),
-            Carrier::Status => response(&decided.answer),
-            Carrier::AuthRequest => keep(shared, decided),
+            Carrier::StatusOk if verdict == Verdict::Replay && is_own(decided.answer.status) => {
+                unreplayable().into_response()
+            }
+            Carrier::AuthRequest => keep(shared, decided.answer),
+            _ => response(&decided.answer),
         },
     };
     given.headers_mut().insert(VERDICT, HeaderValue::from_static(record::verdict(verdict)));
@@ -54,14 +61,26 @@ pub(super) async fn give(shared: &Arc<Shared>, decided: Decided, carrier: &Carri
     given
 }
 
+/// Whether Envoy takes this status for itself: 200 is its yes, and 5xx an outage of who was asked.
+fn is_own(status: u16) -> bool {
+    status == 200 || status >= 500
+}
+
+/// An error of this server, in the form that the proxy can carry.
+fn refuse(shared: &Shared, fault: Fault, carrier: &Carrier) -> Response {
+    match carrier {
+        Carrier::AuthRequest => keep(shared, fault.into_answer()),
+        _ => fault.into_response(),
+    }
+}
+
 async fn allow(shared: &Arc<Shared>, decided: &Decided) -> Result<Response, Fault> {
     settle_at_once(shared, decided).await?;
     let mut given = Response::new(Body::empty());
     add_headers(given.headers_mut(), &decided.answer);
+    // Each of them, always: what a client sent in its place must not reach the upstream, and some proxies only replace what is there.
     for (name, value) in upstream_headers(shared, decided) {
-        if let Some(value) = value {
-            given.headers_mut().insert(name, value);
-        }
+        given.headers_mut().insert(name, value.unwrap_or(NOTHING));
     }
     // A proxy's cache must not keep a yes.
     given.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -101,7 +120,11 @@ pub(crate) fn upstream_headers(
     decided: &Decided,
 ) -> [(HeaderName, Option<HeaderValue>); 4] {
     let text = |value: Option<&str>| {
-        let value = value.map(|text| utf8_percent_encode(text, CONTROLS).to_string());
+        let value = value.map(|text| match text {
+            // Else it would be none.
+            "-" => "%2D".to_owned(),
+            _ => utf8_percent_encode(text, CONTROLS).to_string(),
+        });
         value.and_then(|value| HeaderValue::try_from(value).ok())
     };
     let reports = shared.options.settlement == Settlement::Reported;
@@ -126,18 +149,18 @@ pub(crate) fn unreplayable() -> Fault {
 }
 
 /// Keeps an answer, and gives what `auth_request` can carry: always 403, as nginx would add its own `WWW-Authenticate` to 401.
-fn keep(shared: &Shared, decided: Decided) -> Response {
+fn keep(shared: &Shared, answer: Answer) -> Response {
+    let kept = shared.answers.keep(answer, shared.clock.now_ms());
+    let id = kept.map(HeaderValue::try_from);
+    let Ok(Ok(id)) = id else {
+        if let Err(error) = id {
+            tracing::warn!(%error, "an answer could not be kept; nginx gives the client its 500");
+        }
+        let message = "Too many answers wait to be fetched. Send the request again.";
+        return Fault::new(StatusCode::SERVICE_UNAVAILABLE, "answer_lost", message).into_response();
+    };
     let mut given = Response::new(Body::empty());
     *given.status_mut() = StatusCode::FORBIDDEN;
-    let mut headers = HeaderMap::new();
-    match shared.answers.keep(decided.answer, shared.clock.now_ms()) {
-        Ok(id) => {
-            if let Ok(id) = HeaderValue::try_from(id) {
-                headers.insert(ANSWER, id);
-            }
-        }
-        Err(error) => tracing::warn!(%error, "an answer could not be kept; the client gets 503"),
-    }
-    *given.headers_mut() = headers;
+    given.headers_mut().insert(ANSWER, id);
     given
 }
