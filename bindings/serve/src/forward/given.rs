@@ -24,9 +24,13 @@ pub(super) enum Carrier {
     Verdict,
     /// nginx's `auth_request`: 2xx lets it pass, 403 with a name under which the answer can be fetched.
     AuthRequest,
+    /// 2xx lets the request pass, and a request with the name of an answer is sent here for it in place of the upstream.
+    Loop,
     /// nginx: sent on to this location, or answered.
     Accel(String),
 }
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// In place of a value that there is not.
 const NOTHING: HeaderValue = HeaderValue::from_static("-");
@@ -39,7 +43,7 @@ const ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
 pub(super) async fn give(shared: &Arc<Shared>, decided: Decided, carrier: &Carrier) -> Response {
     let verdict = decided.decision.verdict();
     let mut given = match verdict {
-        Verdict::Allow => match allow(shared, &decided).await {
+        Verdict::Allow => match allow(shared, &decided, carrier).await {
             Ok(given) => given,
             Err(fault) => return refuse(shared, fault, carrier),
         },
@@ -48,16 +52,14 @@ pub(super) async fn give(shared: &Arc<Shared>, decided: Decided, carrier: &Carri
             Carrier::StatusOk if verdict == Verdict::Replay && is_own(decided.answer.status) => {
                 unreplayable().into_response()
             }
-            Carrier::AuthRequest => keep(shared, decided.answer),
+            Carrier::AuthRequest => keep(shared, decided.answer, StatusCode::FORBIDDEN),
+            Carrier::Loop if decided.answer.status / 100 == 2 => {
+                keep(shared, decided.answer, StatusCode::OK)
+            }
             _ => response(&decided.answer),
         },
     };
     given.headers_mut().insert(VERDICT, HeaderValue::from_static(record::verdict(verdict)));
-    if let (Verdict::Allow, Carrier::Accel(location)) = (verdict, carrier)
-        && let Ok(location) = HeaderValue::try_from(format!("@{location}"))
-    {
-        given.headers_mut().insert(ACCEL_REDIRECT, location);
-    }
     given
 }
 
@@ -69,12 +71,16 @@ fn is_own(status: u16) -> bool {
 /// An error of this server, in the form that the proxy can carry.
 fn refuse(shared: &Shared, fault: Fault, carrier: &Carrier) -> Response {
     match carrier {
-        Carrier::AuthRequest => keep(shared, fault.into_answer()),
+        Carrier::AuthRequest => keep(shared, fault.into_answer(), StatusCode::FORBIDDEN),
         _ => fault.into_response(),
     }
 }
 
-async fn allow(shared: &Arc<Shared>, decided: &Decided) -> Result<Response, Fault> {
+async fn allow(
+    shared: &Arc<Shared>,
+    decided: &Decided,
+    carrier: &Carrier,
+) -> Result<Response, Fault> {
     settle_at_once(shared, decided).await?;
     let mut given = Response::new(Body::empty());
     add_headers(given.headers_mut(), &decided.answer);
@@ -82,8 +88,16 @@ async fn allow(shared: &Arc<Shared>, decided: &Decided) -> Result<Response, Faul
     for (name, value) in upstream_headers(shared, decided) {
         given.headers_mut().insert(name, value.unwrap_or(NOTHING));
     }
-    // A proxy's cache must not keep a yes.
-    given.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match carrier {
+        // nginx would give the client `Cache-Control` of ours in place of the upstream's.
+        Carrier::Accel(location) => {
+            if let Ok(location) = HeaderValue::try_from(format!("@{location}")) {
+                given.headers_mut().insert(ACCEL_REDIRECT, location);
+            }
+        }
+        // A proxy's cache must not keep a yes.
+        _ => drop(given.headers_mut().insert(header::CACHE_CONTROL, NO_STORE)),
+    }
     Ok(given)
 }
 
@@ -148,19 +162,20 @@ pub(crate) fn unreplayable() -> Fault {
     )
 }
 
-/// Keeps an answer, and gives what `auth_request` can carry: always 403, as nginx would add its own `WWW-Authenticate` to 401.
-fn keep(shared: &Shared, answer: Answer) -> Response {
+/// Keeps an answer, and gives its name with a status that the proxy can carry; for `auth_request` 403 always, as nginx would add
+/// its own `WWW-Authenticate` to 401.
+fn keep(shared: &Shared, answer: Answer, status: StatusCode) -> Response {
     let kept = shared.answers.keep(answer, shared.clock.now_ms());
     let id = kept.map(HeaderValue::try_from);
     let Ok(Ok(id)) = id else {
         if let Err(error) = id {
-            tracing::warn!(%error, "an answer could not be kept; nginx gives the client its 500");
+            tracing::warn!(%error, "an answer could not be kept; the client gets an error");
         }
         let message = "Too many answers wait to be fetched. Send the request again.";
         return Fault::new(StatusCode::SERVICE_UNAVAILABLE, "answer_lost", message).into_response();
     };
     let mut given = Response::new(Body::empty());
-    *given.status_mut() = StatusCode::FORBIDDEN;
+    *given.status_mut() = status;
     given.headers_mut().insert(ANSWER, id);
     given
 }

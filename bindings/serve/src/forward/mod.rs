@@ -33,6 +33,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/forward-auth", any(plain))
         .route("/forward-auth/caddy", any(caddy))
+        .route("/forward-auth/traefik-loop", any(traefik_loop))
         .route("/forward-auth/nginx", any(auth_request))
         .route("/forward-auth/answer", any(kept_answer))
         .route("/forward-auth/accel/{location}", any(accel))
@@ -49,6 +50,11 @@ async fn plain(State(shared): State<Arc<Shared>>, request: Request) -> Response 
 /// Caddy's, and anybody's who can choose by a header.
 async fn caddy(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     answer(&shared, request, Via::ForwardAuth, Dialect::Forwarded, &Carrier::Verdict).await
+}
+
+/// Traefik's, where what may pass goes through Traefik again: a request that was answered before comes back here for its answer.
+async fn traefik_loop(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    answer(&shared, request, Via::ForwardAuth, Dialect::Forwarded, &Carrier::Loop).await
 }
 
 /// nginx's `auth_request`, which passes 401 and 403 on, without a body, and fails at anything else.
@@ -77,7 +83,7 @@ async fn ext_authz(State(shared): State<Arc<Shared>>, request: Request) -> Respo
         .await
 }
 
-/// What was answered to nginx's `auth_request`, whole.
+/// What was kept to be fetched, whole.
 async fn kept_answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let caller = Caller::of(request.extensions());
     if let Err(fault) = caller.must_be_one_of(&shared.options.proxies) {
