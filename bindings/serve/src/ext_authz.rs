@@ -9,8 +9,8 @@ use envoy_types::ext_authz::v3::pb::{
     Address, Authorization, AuthorizationServer, CheckRequest, CheckResponse, DeniedHttpResponse,
     HeaderValue, HeaderValueOption, HttpResponse, HttpStatus, OkHttpResponse,
 };
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
-use envoy_types::pb::google::protobuf::BoolValue;
 use envoy_types::pb::google::rpc;
 use tollgate::{Answer, Verdict};
 use tonic::{Code, Request, Response, Status};
@@ -201,15 +201,18 @@ fn answer_headers(answer: &Answer) -> Vec<HeaderValueOption> {
 }
 
 /// A header in place of one that is there, or behind it.
-#[allow(deprecated)] // `append` is what Envoy reads here, see the protocol's note on it
 fn set(name: &str, value: &[u8], append: bool) -> HeaderValueOption {
     let header = match std::str::from_utf8(value) {
         Ok(text) => HeaderValue { key: name.into(), value: text.into(), raw_value: Vec::new() },
         Err(_) => HeaderValue { key: name.into(), value: String::new(), raw_value: value.into() },
     };
+    let action = match append {
+        true => HeaderAppendAction::AppendIfExistsOrAdd,
+        false => HeaderAppendAction::OverwriteIfExistsOrAdd,
+    };
     HeaderValueOption {
         header: Some(header),
-        append: Some(BoolValue { value: append }),
+        append_action: action.into(),
         ..HeaderValueOption::default()
     }
 }
