@@ -26,7 +26,7 @@ pub use accounts::{Accounts, Money, POLICY, TOKEN};
 pub use build::{built, built_for_tests, newest, root, run, target};
 pub use client::{Client, Response, begin_to_pay, request, send, send_as_account};
 pub use clock::{Preloaded, clock_shim, disk_shim};
-pub use gateway::{MAX_RESPONSE_BODY, REPLAY_HEADERS, RunningGateway};
+pub use gateway::{MAX_RESPONSE_BODY, REPLAY_HEADERS, RunningGateway, Said, Told, own_answer};
 pub use install::{from_debian, from_pypi};
 pub use process::{free_port, is_root, signal};
 pub use redis::RedisServer;

@@ -145,23 +145,22 @@ async fn give(shared: &Arc<Shared>, decided: &Decided) -> CheckResponse {
 fn allowed(shared: &Shared, decided: &Decided) -> CheckResponse {
     let mut ok = OkHttpResponse::default();
     for (name, value) in upstream_headers(shared, decided) {
-        match value {
-            Some(value) => ok.headers.push(set(name.as_str(), value.as_bytes(), false)),
+        match value.as_ref().and_then(|value| value.to_str().ok()) {
+            Some(value) => ok.headers.push(set(name.as_str(), value, false)),
             // What the client sent in its place does not reach the upstream.
             None => ok.headers_to_remove.push(name.as_str().into()),
         }
     }
-    ok.response_headers_to_add = answer_headers(&decided.answer);
+    ok.response_headers_to_add = answer_headers(&decided.answer).unwrap_or_default();
     respond(Code::Ok, HttpResponse::OkResponse(ok))
 }
 
-/// A denial or a replay. `None` for a body that a protocol buffer's text cannot hold.
+/// A denial or a replay. `None` for a body or a header that is no text: Envoy reads no other bytes here.
 fn denied(answer: &Answer) -> Option<CheckResponse> {
-    let body = std::str::from_utf8(&answer.body).ok()?.to_owned();
     let denied = DeniedHttpResponse {
         status: Some(HttpStatus { code: i32::from(answer.status) }),
-        headers: answer_headers(answer),
-        body,
+        headers: answer_headers(answer)?,
+        body: std::str::from_utf8(&answer.body).ok()?.to_owned(),
     };
     let code = if answer.status == 401 { Code::Unauthenticated } else { Code::PermissionDenied };
     Some(respond(code, HttpResponse::DeniedResponse(denied)))
@@ -171,7 +170,7 @@ fn fault(fault: &Fault) -> CheckResponse {
     let body = serde_json::json!({ "message": fault.message, "code": fault.code }).to_string();
     let denied = DeniedHttpResponse {
         status: Some(HttpStatus { code: i32::from(fault.status.as_u16()) }),
-        headers: vec![set("content-type", b"application/json", false)],
+        headers: vec![set("content-type", "application/json", false)],
         body,
     };
     respond(Code::PermissionDenied, HttpResponse::DeniedResponse(denied))
@@ -185,7 +184,8 @@ fn respond(code: Code, http_response: HttpResponse) -> CheckResponse {
     }
 }
 
-fn answer_headers(answer: &Answer) -> Vec<HeaderValueOption> {
+/// `None` where a value is no text.
+fn answer_headers(answer: &Answer) -> Option<Vec<HeaderValueOption>> {
     let mut seen: Vec<String> = Vec::new();
     let mut options = Vec::new();
     for (name, value) in &answer.headers {
@@ -194,18 +194,15 @@ fn answer_headers(answer: &Answer) -> Vec<HeaderValueOption> {
         if name == "content-length" || name.starts_with("x-tollgate-") {
             continue;
         }
-        options.push(set(&name, value, seen.contains(&name)));
+        options.push(set(&name, std::str::from_utf8(value).ok()?, seen.contains(&name)));
         seen.push(name);
     }
-    options
+    Some(options)
 }
 
 /// A header in place of one that is there, or behind it.
-fn set(name: &str, value: &[u8], append: bool) -> HeaderValueOption {
-    let header = match std::str::from_utf8(value) {
-        Ok(text) => HeaderValue { key: name.into(), value: text.into(), raw_value: Vec::new() },
-        Err(_) => HeaderValue { key: name.into(), value: String::new(), raw_value: value.into() },
-    };
+fn set(name: &str, value: &str, append: bool) -> HeaderValueOption {
+    let header = HeaderValue { key: name.into(), value: value.into(), raw_value: Vec::new() };
     let action = match append {
         true => HeaderAppendAction::AppendIfExistsOrAdd,
         false => HeaderAppendAction::OverwriteIfExistsOrAdd,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use rustix::process::Signal;
 use tollgate_gateway_tests::{free_port, from_debian, from_pypi, is_root, root};
 
 /// A proxy and the way in which it asks.
@@ -107,6 +108,11 @@ impl Kind {
         }
     }
 
+    /// How it is ended. nginx has workers to end; the others would wait for idle connections.
+    pub(crate) fn end(self) -> Signal {
+        if self.is_nginx() { Signal::TERM } else { Signal::KILL }
+    }
+
     /// The configuration for users, with the places of this test.
     pub(crate) fn configuration(self, ports: Ports, inner: u16, edits: &[(&str, &str)]) -> String {
         let path = root().join("bindings/serve/examples").join(self.example());
@@ -145,7 +151,7 @@ impl Kind {
                 write("example.conf", &example);
                 write("nginx.conf", &nginx_main(directory));
                 let mut nginx = Command::new(nginx());
-                nginx.args(["-e", "error.log", "-c", "nginx.conf", "-p"]).arg(directory);
+                nginx.args(["-e", "stderr", "-c", "nginx.conf", "-p"]).arg(directory);
                 nginx
             }
             Kind::Caddy => {
@@ -195,7 +201,7 @@ fn nginx_main(directory: &Path) -> String {
         .map(|name| format!("{name}_temp_path {dir}/temp;"))
         .join(" ");
     format!(
-        "{user} daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/error.log info;\n\
+        "{user} daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log stderr info;\n\
          events {{ worker_connections 1024; }}\n\
          http {{ access_log off; {temporary}\n include {dir}/example.conf; }}\n"
     )

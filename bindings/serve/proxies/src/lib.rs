@@ -11,9 +11,11 @@
 
 mod kind;
 mod process;
+mod scenarios;
 mod server;
 mod stand;
 
 pub use kind::Kind;
+pub use scenarios::{EnvoyGrpc, NginxAccel};
 pub use server::Serve;
 pub use stand::{POLICY, Setup, Stand, api_body, text};

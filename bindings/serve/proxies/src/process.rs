@@ -13,13 +13,15 @@ use tollgate_gateway_tests::signal;
 pub(crate) struct Process {
     child: Child,
     name: &'static str,
+    end: Signal,
     log: PathBuf,
 }
 
 impl Process {
-    /// Starts one that writes what it says to a file in this directory, and returns once it listens on all of these ports.
+    /// Starts one that ends by this signal and writes what it says to a file in this directory, and returns once it listens on all of these ports.
     pub(crate) fn start(
         name: &'static str,
+        end: Signal,
         command: &mut Command,
         directory: &Path,
         ports: &[u16],
@@ -28,7 +30,7 @@ impl Process {
         let file = File::options().create(true).append(true).open(&log).unwrap();
         command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut process = Process { child, name, log };
+        let mut process = Process { child, name, end, log };
         process.wait_for(ports);
         process
     }
@@ -50,11 +52,11 @@ impl Process {
     }
 
     /// Ends it, and waits for that.
-    pub(crate) fn stop(&mut self, how: Signal) {
+    pub(crate) fn stop(&mut self) {
         if self.child.try_wait().is_ok_and(|status| status.is_some()) {
             return;
         }
-        signal(self.child.id(), how);
+        signal(self.child.id(), self.end);
         let end = Instant::now() + Duration::from_secs(10);
         while Instant::now() < end {
             if self.child.try_wait().is_ok_and(|status| status.is_some()) {
@@ -69,7 +71,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.stop(Signal::TERM);
+        self.stop();
         if std::thread::panicking() {
             let said = self.said();
             let start = said.char_indices().rev().nth(4000).map_or(0, |(at, _)| at);

@@ -68,13 +68,14 @@ impl Serve {
             .current_dir(self.directory());
         self.preloaded().apply(&mut command);
         let ports = [self.port, self.admin];
-        self.process = Some(Process::start("tollgate", &mut command, self.directory(), &ports));
+        self.process =
+            Some(Process::start("tollgate", Signal::TERM, &mut command, self.directory(), &ports));
     }
 
     /// Ends it gracefully.
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.stop(Signal::TERM);
+            process.stop();
         }
     }
 

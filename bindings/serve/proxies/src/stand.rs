@@ -88,7 +88,8 @@ impl Stand {
         let directory = TempDir::new().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let mut command = kind.command(ports, &edits, directory.path());
-        let proxy = Process::start("proxy", &mut command, directory.path(), &[ports.web]);
+        let proxy =
+            Process::start("proxy", kind.end(), &mut command, directory.path(), &[ports.web]);
         if kind.is_traefik() {
             wait_for_routes(ports.web);
         }

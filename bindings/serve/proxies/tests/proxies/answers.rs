@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 use tollgate_gateway_tests::{Response, send};
 use tollgate_serve_proxies::{Kind, Setup, Stand, text};
 
+/// Code, status, token, method and target, headers, and what the server is told of it beside these.
+type Case<'c> = (&'c str, u16, &'c str, &'c str, &'c [(&'c str, &'c str)], Value);
+
 /// Headers whose numbers may have gone on since the question.
 const MOVING: [&str; 3] = ["x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"];
 
@@ -86,7 +89,7 @@ fn denied(stand: &Stand, kind: Kind) {
     let calls = stand.upstream.calls();
     let invalid = ("x-test-invalid", "`to` is no number.");
     let same = ("Idempotency-Key", "flying");
-    let cases: [(&str, u16, &str, &str, &[(&str, &str)], Value); 11] = [
+    let cases: [Case<'_>; 11] = [
         ("invalid_token", 401, "t-nobody", "GET /read", &[], json!({})),
         ("ip_not_allowed", 403, "t-away", "GET /read", &[], json!({})),
         ("insufficient_scope", 403, "t-reader", "GET /hidden", &[], json!({})),
