@@ -9,6 +9,7 @@
 
 mod answers;
 mod attacks;
+mod direct;
 mod outages;
 mod paths;
 mod replays;
