@@ -43,8 +43,20 @@ pub fn newest(paths: impl IntoIterator<Item = PathBuf>) -> SystemTime {
 /// Builds a package in the release profile, and gives the place of this file of it.
 #[must_use]
 pub fn built(package: &str, file: &str) -> PathBuf {
+    build(&["--release", "-p", package]);
+    target().join("release").join(file)
+}
+
+/// Builds a package in the profile of tests, and gives the place of this file of it.
+#[must_use]
+pub fn built_for_tests(package: &str, file: &str) -> PathBuf {
+    build(&["-p", package]);
+    target().join("debug").join(file)
+}
+
+fn build(arguments: &[&str]) {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "-p", package]).current_dir(root());
+    cargo.arg("build").args(arguments).current_dir(root());
     // What cargo tells this test about its package would make some build scripts run anew.
     for (name, _) in std::env::vars_os() {
         let told = name.to_string_lossy();
@@ -56,5 +68,4 @@ pub fn built(package: &str, file: &str) -> PathBuf {
         }
     }
     run(cargo.env("CARGO_TARGET_DIR", target()));
-    target().join("release").join(file)
 }

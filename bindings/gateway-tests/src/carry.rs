@@ -21,13 +21,9 @@ fn not_carried<T>(why: &str) -> Result<T, StepError> {
     Err(StepError::not_carried(why))
 }
 
-fn address(step: &RequestStep) -> Option<IpAddr> {
+/// The address that the request comes from; without one it comes over the socket.
+pub(crate) fn address(step: &RequestStep) -> Option<IpAddr> {
     std::str::from_utf8(step.peer.as_ref()?.as_ref()).ok()?.parse().ok()
-}
-
-/// Whether the request comes from an address; else it comes over the socket.
-pub(crate) fn has_address(step: &RequestStep) -> bool {
-    address(step).is_some()
 }
 
 fn is_token(name: &[u8]) -> bool {

@@ -18,9 +18,9 @@ use tollgate_scenario::{
     RequestStep, RevokeStep, RotateStep, StepError, Surface, Surfaces, TokenStep,
 };
 
-use crate::carry::{Asked, answer, has_address, late_answer, request_bytes};
+use crate::carry::{Asked, address, answer, late_answer, request_bytes};
 use crate::client::{Client, Response};
-use crate::gateway::RunningGateway;
+use crate::gateway::{RunningGateway, Said, Told};
 use crate::upstream::{Received, Upstream};
 
 /// Starts a gateway for each scenario.
@@ -75,8 +75,7 @@ pub struct Open(Arc<OpenParts>);
 struct OpenParts {
     number: u64,
     asked: Asked,
-    account: Option<String>,
-    reservation: Option<u64>,
+    told: Told,
     upstream: Mutex<Option<TcpStream>>,
     answer: Mutex<std::sync::mpsc::Receiver<Event>>,
 }
@@ -195,6 +194,9 @@ impl<G: RunningGateway> Surface for GatewaySurface<G> {
     }
 
     fn finish(&self, open: &Open, finish: Finish, now_ms: u64) -> Result<Finished, StepError> {
+        if G::IS_TOLD {
+            return self.clock.at(&self.gateway, now_ms, || self.tell(open, &finish));
+        }
         let answer = answer(&open.0.asked, &finish)?;
         G::ends_at(now_ms)?;
         self.clock.at(&self.gateway, now_ms, || self.end(open, &answer))
@@ -227,6 +229,9 @@ impl<G: RunningGateway> Surface for GatewaySurface<G> {
     }
 
     fn late_headers(&self, open: &Open) -> Result<Vec<Header>, StepError> {
+        if G::IS_TOLD {
+            return Ok(self.pass_on(open)?.unwrap_or_default());
+        }
         let answer = late_answer(&open.0.asked)?;
         Ok(self.end(open, &answer)?.headers.unwrap_or_default())
     }
@@ -234,7 +239,7 @@ impl<G: RunningGateway> Surface for GatewaySurface<G> {
 
 impl Open {
     fn reservation(&self) -> Result<(AccountId, ReservationId), StepError> {
-        match (&self.0.account, self.0.reservation) {
+        match (&self.0.told.account, self.0.told.reservation) {
             (Some(account), Some(reservation)) => {
                 Ok((AccountId::new(account).map_err(StepError::of)?, ReservationId(reservation)))
             }
@@ -252,10 +257,13 @@ impl<G: RunningGateway> GatewaySurface<G> {
     ) -> Result<Decided<Open>, StepError> {
         let (told, tells) = channel();
         self.waiting.lock().unwrap().insert(number, told.clone());
-        let mut client = if has_address(step) {
-            Client::connect(self.gateway.port())
-        } else {
-            Client::connect_unix(&self.gateway.socket())
+        let mut client = match address(step) {
+            None => Client::connect_unix(&self.gateway.socket()),
+            Some(peer) => {
+                let mut client = Client::connect(self.gateway.port());
+                client.write(&G::preamble(peer));
+                client
+            }
         };
         client.write(bytes);
         let method = String::from_utf8_lossy(step.method.as_ref()).into_owned();
@@ -263,21 +271,23 @@ impl<G: RunningGateway> GatewaySurface<G> {
         let event = tells.recv_timeout(Duration::from_secs(30));
         self.waiting.lock().unwrap().remove(&number);
         match event {
-            Ok(Event::Answered(answer)) => answered(answer, G::NAME),
+            Ok(Event::Answered(Some(answer))) => {
+                Ok(answered(self.gateway.said(step, &answer)?, answer))
+            }
+            Ok(Event::Answered(None)) => {
+                not_carried(&format!("{} itself closes the connection", G::NAME))
+            }
             Ok(Event::Arrived(request, stream)) => {
-                let told = |name: &str| request.header(name).map(str::to_owned);
-                let number_of = |name: &str| told(name).and_then(|text| text.parse::<u64>().ok());
-                let reservation = number_of("x-t-reservation");
+                let told = G::told(&request);
                 let has_key = request.header("idempotency-key").is_some();
                 let open = Open(Arc::new(OpenParts {
                     number,
                     asked: Asked {
                         method: step.method.as_ref().to_vec(),
-                        claims_key: has_key && reservation.is_some(),
-                        reserved: number_of("x-t-reserved").unwrap_or(0),
+                        claims_key: has_key && told.reservation.is_some(),
+                        reserved: told.reserved.unwrap_or(0),
                     },
-                    account: told("x-t-account"),
-                    reservation,
+                    told: told.clone(),
                     upstream: Mutex::new(Some(stream)),
                     answer: Mutex::new(tells),
                 }));
@@ -288,16 +298,39 @@ impl<G: RunningGateway> GatewaySurface<G> {
                     code: None,
                     headers: None,
                     body: Vec::new(),
-                    account: told("x-t-account"),
-                    route: told("x-t-route"),
-                    reserved: number_of("x-t-reserved").map(Amount),
-                    must_finish: open.0.reservation.is_some(),
+                    account: told.account,
+                    route: told.route,
+                    reserved: told.reserved.map(Amount),
+                    must_finish: told.reservation.is_some(),
                     open: Some(open),
                 })
             }
             Err(error) => {
                 Err(StepError::new(format!("{}: {error}: {}", G::NAME, self.gateway.error_log())))
             }
+        }
+    }
+
+    /// Tells the gateway how a request ended, then lets the client have an answer.
+    fn tell(&self, open: &Open, finish: &Finish) -> Result<Finished, StepError> {
+        let ticket = open.0.told.ticket.as_deref();
+        let settled = ticket.map(|ticket| self.gateway.settle(ticket, finish)).transpose()?;
+        Ok(Finished { settled: settled.flatten(), headers: self.pass_on(open)? })
+    }
+
+    /// Answers for the upstream, where that was not done; gives the headers that the policy added.
+    fn pass_on(&self, open: &Open) -> Result<Option<Vec<Header>>, StepError> {
+        let Some(mut upstream) = open.0.upstream.lock().unwrap().take() else { return Ok(None) };
+        let _ = upstream.write_all(&late_answer(&open.0.asked)?);
+        drop(upstream);
+        let event = open.0.answer.lock().unwrap().recv_timeout(Duration::from_secs(30));
+        match event {
+            Ok(Event::Answered(Some(answer))) => Ok(Some(policy_headers(answer.headers))),
+            _ => Err(StepError::new(format!(
+                "no answer of {}: {}",
+                G::NAME,
+                self.gateway.error_log()
+            ))),
         }
     }
 
@@ -336,29 +369,19 @@ impl<G: RunningGateway> GatewaySurface<G> {
     }
 }
 
-fn answered(answer: Option<Response>, gateway: &str) -> Result<Decided<Open>, StepError> {
-    let Some(answer) = answer else {
-        return not_carried(&format!("{gateway} itself closes the connection"));
-    };
-    let told = |name: &str| answer.header(name).map(str::to_owned);
-    let verdict = match answer.header("x-t-verdict") {
-        Some("deny") => Verdict::Deny,
-        Some("replay") => Verdict::Replay,
-        Some(other) => return Err(StepError::new(format!("the upstream was not asked: {other}"))),
-        None => return not_carried(&format!("{gateway} itself answers with {}", answer.status)),
-    };
-    Ok(Decided {
-        verdict,
+fn answered(said: Said, answer: Response) -> Decided<Open> {
+    Decided {
+        verdict: said.verdict,
         status: answer.status,
-        code: told("x-t-code").filter(|_| verdict == Verdict::Deny),
-        body: answer.body.clone(),
-        account: told("x-t-account"),
-        route: told("x-t-route"),
+        code: said.code,
+        body: answer.body,
+        account: said.account,
+        route: said.route,
         reserved: None,
         must_finish: false,
         open: None,
         headers: Some(policy_headers(answer.headers)),
-    })
+    }
 }
 
 /// Without what is the gateway's own, or this file's.
@@ -366,7 +389,9 @@ fn policy_headers(mut headers: Vec<Header>) -> Vec<Header> {
     let own = ["server", "date", "connection", "content-length", "transfer-encoding"];
     headers.retain(|(name, _)| {
         let name = name.to_ascii_lowercase();
-        !name.starts_with("x-t-") && !own.contains(&name.as_str())
+        !name.starts_with("x-t-")
+            && !name.starts_with("x-tollgate-")
+            && !own.contains(&name.as_str())
     });
     headers
 }

@@ -26,6 +26,16 @@ impl Fault {
         Fault { status, code, message: message.into() }
     }
 
+    /// As an answer of the engine's, to be kept.
+    pub(crate) fn into_answer(self) -> Answer {
+        let body = FaultBody { message: &self.message, code: self.code };
+        Answer {
+            status: self.status.as_u16(),
+            headers: vec![("Content-Type".into(), b"application/json".as_slice().into())],
+            body: json_bytes(&body),
+        }
+    }
+
     /// What the caller sent is not what is documented.
     pub(crate) fn malformed(message: impl Into<String>) -> Self {
         Fault::new(StatusCode::BAD_REQUEST, "malformed_request", message)

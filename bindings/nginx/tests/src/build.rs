@@ -1,38 +1,18 @@
 //! The module, built once.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use tollgate_gateway_tests::{built, is_root, newest, root, run, target};
+use tollgate_gateway_tests::{built, from_debian, newest, root, run, target};
 
 /// Debian's packages are installed where this runs as root beside apt-get; else they must be there.
 fn prepare() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
-        let there = Path::new("/usr/share/nginx/src/configure").exists()
-            && Path::new("/usr/sbin/nginx").exists();
-        if there {
-            return;
-        }
-        let can = is_root() && Path::new("/usr/bin/apt-get").exists();
-        assert!(can, "nginx and its headers are missing: apt-get install nginx-core nginx-dev");
-        // No service of the package's is started.
-        let policy = Path::new("/usr/sbin/policy-rc.d");
-        let ours = !policy.exists();
-        if ours {
-            fs::write(policy, "#!/bin/sh\nexit 101\n").unwrap();
-            run(Command::new("chmod").arg("755").arg(policy));
-        }
-        let apt = |arguments: &[&str]| {
-            run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"));
-        };
-        apt(&["update"]);
-        apt(&["install", "-y", "--no-install-recommends", "nginx-core", "nginx-dev"]);
-        if ours {
-            let _ = fs::remove_file(policy);
-        }
+        let files = ["/usr/share/nginx/src/configure", "/usr/sbin/nginx"];
+        from_debian(&files, &["nginx-core", "nginx-dev"]);
     });
 }
 

@@ -23,7 +23,7 @@ use crate::shared::Shared;
 
 pub use openapi::description;
 pub(crate) use openapi::{Error, handle as openapi_handle};
-pub(crate) use settle::Upstream;
+pub(crate) use settle::{Upstream, settle};
 
 pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()

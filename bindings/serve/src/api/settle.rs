@@ -7,7 +7,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tollgate::{Amount, Finish, FinishError, NEVER_REPLAYED_HEADERS, StoredResponse};
+use tollgate::{
+    Amount, Finish, FinishError, NEVER_REPLAYED_HEADERS, Settled, StoredResponse, Ticket,
+};
 use utoipa::ToSchema;
 
 use super::bytes::{Base64, Wire};
@@ -97,8 +99,26 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Answered {
         read_json(max.saturating_mul(2).saturating_add(64 << 10), request).await?;
     let open = ticket::from_text(&asked.ticket)
         .ok_or_else(|| Fault::malformed("`ticket` is what a decision gave, unchanged"))?;
-    let outcome = asked.outcome;
     let finish = asked.into_finish(max)?;
+    let settled = settle(shared, open, finish).await?;
+    let posted = settled.posted.map(|amount| amount.0);
+    Ok(json(StatusCode::OK, &SettleResponse { posted }))
+}
+
+/// Says how an allowed request ended.
+///
+/// # Errors
+/// The first outcome, or the expiry rule's, stays; there is no such reservation; the store failed.
+pub(crate) async fn settle(
+    shared: &Arc<Shared>,
+    open: Ticket,
+    finish: Finish,
+) -> Result<Settled, Fault> {
+    let outcome = match &finish {
+        Finish::Settle { .. } => "settle",
+        Finish::Void { .. } => "void",
+        Finish::Unknown => "unknown",
+    };
     let engine = shared.live.load();
     let now_ms = shared.clock.now_ms();
     // Carried on to its end, also when the caller goes away.
@@ -107,26 +127,19 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Answered {
         tokio::spawn(async move { engine.finish_async(&shared.store, &open, finish, now_ms).await })
     };
     let settled = task.await.map_err(|_| unavailable("the settlement did not come to its end"))?;
-    let name = match (&settled, outcome) {
-        (Ok(_), Outcome::Settle) => "settle",
-        (Ok(_), Outcome::Void) => "void",
-        (Ok(_), Outcome::Unknown) => "unknown",
-        (Err(FinishError::Refused(_)), _) => "refused",
-        (Err(FinishError::Store(_)), _) => "failed",
-    };
-    shared.metrics.settled(name);
-    match settled {
-        Ok(settled) => {
-            let posted = settled.posted.map(|amount| amount.0);
-            Ok(json(StatusCode::OK, &SettleResponse { posted }))
-        }
-        Err(FinishError::Refused(refusal)) => Err(crate::admin::refused(refusal)),
-        Err(FinishError::Store(error)) => {
+    shared.metrics.settled(match &settled {
+        Ok(_) => outcome,
+        Err(FinishError::Refused(_)) => "refused",
+        Err(FinishError::Store(_)) => "failed",
+    });
+    settled.map_err(|error| match error {
+        FinishError::Refused(refusal) => crate::admin::refused(refusal),
+        FinishError::Store(error) => {
             shared.metrics.store_failed(error.code());
             tracing::warn!(%error, "a settlement failed");
-            Err(unavailable("the store is not available; send the same again"))
+            unavailable("the store is not available; send the same again")
         }
-    }
+    })
 }
 
 fn unavailable(message: &str) -> Fault {

@@ -40,7 +40,10 @@ pub(super) fn head(
     let options = &shared.options;
     Caller::of(&parts.extensions).must_be_one_of(&options.proxies)?;
     let (method, target) = match dialect {
-        Dialect::Forwarded => (once(parts, "x-forwarded-method")?, once(parts, "x-forwarded-uri")?),
+        Dialect::Forwarded => {
+            let target = path_of(once(parts, "x-forwarded-uri")?);
+            (once(parts, "x-forwarded-method")?, target)
+        }
         Dialect::Original => (once(parts, "x-original-method")?, once(parts, "x-original-uri")?),
         Dialect::Prefixed(prefix) => {
             let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
@@ -53,7 +56,8 @@ pub(super) fn head(
     let names = question.engine.policy().header_names();
     question.headers = relevant(&parts.headers, names);
     question.peer = take_peer(&parts.headers, &options.peer_header, &mut question.headers);
-    question.id = request_id(&parts.headers);
+    let id = parts.headers.get("x-request-id");
+    question.id = id.and_then(|id| id.to_str().ok()).and_then(request_id);
     add_facts(&parts.headers, &options.facts, &mut question)?;
     Ok(question)
 }
@@ -63,7 +67,7 @@ pub(super) fn head(
 pub(super) async fn body(shared: &Shared, parts: &Parts, body: Body, question: &mut Question) {
     let max = shared.options.bounds.max_body_bytes;
     let partial =
-        parts.headers.get("x-envoy-auth-partial-body").is_some_and(|value| value == "true");
+        parts.headers.get_all("x-envoy-auth-partial-body").iter().any(|value| value == "true");
     let problem = match Limited::new(body, max).collect().await {
         Ok(_) if partial => format!("The request body is over {max} bytes. Send a shorter one."),
         Ok(whole) => {
@@ -90,6 +94,21 @@ fn once(parts: &Parts, name: &'static str) -> Result<Bytes, Fault> {
         (Some(_), Some(_)) => Err(Fault::malformed(format!(
             "{name} came more than once; the proxy must set it in place of what clients send"
         ))),
+    }
+}
+
+/// A target without scheme and authority: Caddy tells an absolute one as it came, and passes on its path.
+fn path_of(target: Bytes) -> Bytes {
+    let lower = target.get(..8).unwrap_or(&target).to_ascii_lowercase();
+    let scheme = ["http://", "https://"].into_iter().find(|s| lower.starts_with(s.as_bytes()));
+    let Some(scheme) = scheme else { return target };
+    let authority = target.get(scheme.len()..).unwrap_or_default();
+    match authority.iter().position(|byte| matches!(byte, b'/' | b'?')) {
+        Some(end) if authority.get(end) == Some(&b'/') => {
+            target.slice(scheme.len().saturating_add(end)..)
+        }
+        Some(end) => [b"/", authority.get(end..).unwrap_or_default()].concat().into(),
+        None => Bytes::from_static(b"/"),
     }
 }
 
@@ -129,8 +148,7 @@ fn take_peer(
 }
 
 /// The proxy's name for the request, where it is one that a log can hold.
-fn request_id(headers: &HeaderMap) -> Option<Box<str>> {
-    let id = headers.get("x-request-id")?.to_str().ok()?;
+pub(crate) fn request_id(id: &str) -> Option<Box<str>> {
     let fits = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     fits.then(|| id.into())
 }
@@ -173,6 +191,22 @@ fn add_facts(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_absolute_target_is_its_path() {
+        for (target, path) in [
+            ("http://evil.test/abs?q=1", "/abs?q=1"),
+            ("HTTPS://evil.test:1/a//b", "/a//b"),
+            ("http://evil.test", "/"),
+            ("http://evil.test?q=/x", "/?q=/x"),
+            ("/http://x/y", "/http://x/y"),
+            ("ftp://evil.test/a", "ftp://evil.test/a"),
+            ("*", "*"),
+            ("", ""),
+        ] {
+            assert_eq!(path_of(target.into()), path, "{target}");
+        }
+    }
 
     #[test]
     fn the_last_entry_is_the_peer_and_the_rest_stays() {

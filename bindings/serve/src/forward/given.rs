@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
-use tollgate::{Finish, Status, Verdict};
+use tollgate::{Answer, Finish, Status, Verdict};
 
 use crate::decide::{Decided, void};
 use crate::options::Settlement;
@@ -18,13 +18,22 @@ use crate::shared::Shared;
 pub(super) enum Carrier {
     /// 2xx lets the request pass, anything else is the client's answer.
     Status,
+    /// 200 lets the request pass; 5xx becomes an answer of the proxy's own; anything else is the client's answer.
+    StatusOk,
     /// `X-Tollgate-Verdict` decides, and any status can be the client's answer.
     Verdict,
     /// nginx's `auth_request`: 2xx lets it pass, 403 with a name under which the answer can be fetched.
     AuthRequest,
+    /// 2xx lets the request pass, and a request with the name of an answer is sent here for it in place of the upstream.
+    Loop,
     /// nginx: sent on to this location, or answered.
     Accel(String),
 }
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// In place of a value that there is not.
+const NOTHING: HeaderValue = HeaderValue::from_static("-");
 
 const VERDICT: HeaderName = HeaderName::from_static("x-tollgate-verdict");
 const ANSWER: HeaderName = HeaderName::from_static("x-tollgate-answer");
@@ -34,37 +43,61 @@ const ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
 pub(super) async fn give(shared: &Arc<Shared>, decided: Decided, carrier: &Carrier) -> Response {
     let verdict = decided.decision.verdict();
     let mut given = match verdict {
-        Verdict::Allow => match allow(shared, &decided).await {
+        Verdict::Allow => match allow(shared, &decided, carrier).await {
             Ok(given) => given,
-            Err(fault) => return fault.into_response(),
+            Err(fault) => return refuse(shared, fault, carrier),
         },
         Verdict::Deny | Verdict::Replay => match carrier {
-            Carrier::Verdict | Carrier::Accel(_) => response(&decided.answer),
             Carrier::Status if decided.answer.status / 100 == 2 => unreplayable().into_response(),
-            Carrier::Status => response(&decided.answer),
-            Carrier::AuthRequest => keep(shared, decided),
+            Carrier::StatusOk if verdict == Verdict::Replay && is_own(decided.answer.status) => {
+                unreplayable().into_response()
+            }
+            Carrier::AuthRequest => keep(shared, decided.answer, StatusCode::FORBIDDEN),
+            Carrier::Loop if decided.answer.status / 100 == 2 => {
+                keep(shared, decided.answer, StatusCode::OK)
+            }
+            _ => response(&decided.answer),
         },
     };
     given.headers_mut().insert(VERDICT, HeaderValue::from_static(record::verdict(verdict)));
-    if let (Verdict::Allow, Carrier::Accel(location)) = (verdict, carrier)
-        && let Ok(location) = HeaderValue::try_from(format!("@{location}"))
-    {
-        given.headers_mut().insert(ACCEL_REDIRECT, location);
-    }
     given
 }
 
-async fn allow(shared: &Arc<Shared>, decided: &Decided) -> Result<Response, Fault> {
+/// Whether Envoy takes this status for itself: 200 is its yes, and 5xx an outage of who was asked.
+fn is_own(status: u16) -> bool {
+    status == 200 || status >= 500
+}
+
+/// An error of this server, in the form that the proxy can carry.
+fn refuse(shared: &Shared, fault: Fault, carrier: &Carrier) -> Response {
+    match carrier {
+        Carrier::AuthRequest => keep(shared, fault.into_answer(), StatusCode::FORBIDDEN),
+        _ => fault.into_response(),
+    }
+}
+
+async fn allow(
+    shared: &Arc<Shared>,
+    decided: &Decided,
+    carrier: &Carrier,
+) -> Result<Response, Fault> {
     settle_at_once(shared, decided).await?;
     let mut given = Response::new(Body::empty());
     add_headers(given.headers_mut(), &decided.answer);
+    // Each of them, always: what a client sent in its place must not reach the upstream, and some proxies only replace what is there.
     for (name, value) in upstream_headers(shared, decided) {
-        if let Some(value) = value {
-            given.headers_mut().insert(name, value);
-        }
+        given.headers_mut().insert(name, value.unwrap_or(NOTHING));
     }
-    // A proxy's cache must not keep a yes.
-    given.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match carrier {
+        // nginx would give the client `Cache-Control` of ours in place of the upstream's.
+        Carrier::Accel(location) => {
+            if let Ok(location) = HeaderValue::try_from(format!("@{location}")) {
+                given.headers_mut().insert(ACCEL_REDIRECT, location);
+            }
+        }
+        // A proxy's cache must not keep a yes.
+        _ => drop(given.headers_mut().insert(header::CACHE_CONTROL, NO_STORE)),
+    }
     Ok(given)
 }
 
@@ -101,7 +134,11 @@ pub(crate) fn upstream_headers(
     decided: &Decided,
 ) -> [(HeaderName, Option<HeaderValue>); 4] {
     let text = |value: Option<&str>| {
-        let value = value.map(|text| utf8_percent_encode(text, CONTROLS).to_string());
+        let value = value.map(|text| match text {
+            // Else it would be none.
+            "-" => "%2D".to_owned(),
+            _ => utf8_percent_encode(text, CONTROLS).to_string(),
+        });
         value.and_then(|value| HeaderValue::try_from(value).ok())
     };
     let reports = shared.options.settlement == Settlement::Reported;
@@ -125,19 +162,20 @@ pub(crate) fn unreplayable() -> Fault {
     )
 }
 
-/// Keeps an answer, and gives what `auth_request` can carry: always 403, as nginx would add its own `WWW-Authenticate` to 401.
-fn keep(shared: &Shared, decided: Decided) -> Response {
-    let mut given = Response::new(Body::empty());
-    *given.status_mut() = StatusCode::FORBIDDEN;
-    let mut headers = HeaderMap::new();
-    match shared.answers.keep(decided.answer, shared.clock.now_ms()) {
-        Ok(id) => {
-            if let Ok(id) = HeaderValue::try_from(id) {
-                headers.insert(ANSWER, id);
-            }
+/// Keeps an answer, and gives its name with a status that the proxy can carry; for `auth_request` 403 always, as nginx would add
+/// its own `WWW-Authenticate` to 401.
+fn keep(shared: &Shared, answer: Answer, status: StatusCode) -> Response {
+    let kept = shared.answers.keep(answer, shared.clock.now_ms());
+    let id = kept.map(HeaderValue::try_from);
+    let Ok(Ok(id)) = id else {
+        if let Err(error) = id {
+            tracing::warn!(%error, "an answer could not be kept; the client gets an error");
         }
-        Err(error) => tracing::warn!(%error, "an answer could not be kept; the client gets 503"),
-    }
-    *given.headers_mut() = headers;
+        let message = "Too many answers wait to be fetched. Send the request again.";
+        return Fault::new(StatusCode::SERVICE_UNAVAILABLE, "answer_lost", message).into_response();
+    };
+    let mut given = Response::new(Body::empty());
+    *given.status_mut() = status;
+    given.headers_mut().insert(ANSWER, id);
     given
 }

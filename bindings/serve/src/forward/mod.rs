@@ -1,11 +1,12 @@
 //! Forward-auth over HTTP: a proxy asks about a request before it passes it on.
 //!
 //! Each path speaks one proxy's language, because what one proxy sets another lets clients set: `X-Original-URI` is nginx's word,
-//! and Traefik passes it on from anybody. `docs/serve.md` has the configurations.
+//! and Traefik passes it on from anybody. `docs/serve-proxies.md` has the configurations.
 
 mod answers;
 mod asked;
 mod given;
+mod settle;
 
 use std::sync::Arc;
 
@@ -13,12 +14,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
-use http::{HeaderMap, StatusCode};
+use axum::routing::any;
+use http::StatusCode;
 
 pub(crate) use answers::Answers;
+pub(crate) use asked::request_id;
 pub(crate) use given::{settle_at_once, unreplayable, upstream_headers};
 
+use crate::caller::Caller;
 use crate::decide::decide;
 use crate::question::{Question, Via};
 use crate::reply::Fault;
@@ -30,9 +33,11 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/forward-auth", any(plain))
         .route("/forward-auth/caddy", any(caddy))
+        .route("/forward-auth/traefik-loop", any(traefik_loop))
         .route("/forward-auth/nginx", any(auth_request))
-        .route("/forward-auth/answer", get(kept_answer))
+        .route("/forward-auth/answer", any(kept_answer))
         .route("/forward-auth/accel/{location}", any(accel))
+        .route("/forward-auth/settle", any(settled))
         .route("/ext-authz/{*path}", any(ext_authz))
         .route("/ext-authz/", any(ext_authz))
 }
@@ -45,6 +50,11 @@ async fn plain(State(shared): State<Arc<Shared>>, request: Request) -> Response 
 /// Caddy's, and anybody's who can choose by a header.
 async fn caddy(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     answer(&shared, request, Via::ForwardAuth, Dialect::Forwarded, &Carrier::Verdict).await
+}
+
+/// Traefik's, where what may pass goes through Traefik again: a request that was answered before comes back here for its answer.
+async fn traefik_loop(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    answer(&shared, request, Via::ForwardAuth, Dialect::Forwarded, &Carrier::Loop).await
 }
 
 /// nginx's `auth_request`, which passes 401 and 403 on, without a body, and fails at anything else.
@@ -69,19 +79,32 @@ async fn accel(
 
 /// Envoy's `ext_authz` over HTTP, with `path_prefix: /ext-authz`.
 async fn ext_authz(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    answer(&shared, request, Via::EnvoyHttp, Dialect::Prefixed("/ext-authz"), &Carrier::Status)
+    answer(&shared, request, Via::EnvoyHttp, Dialect::Prefixed("/ext-authz"), &Carrier::StatusOk)
         .await
 }
 
-/// What was answered to nginx's `auth_request`, whole.
-async fn kept_answer(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let id = headers.get("x-tollgate-answer").and_then(|id| id.to_str().ok());
+/// What was kept to be fetched, whole.
+async fn kept_answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let caller = Caller::of(request.extensions());
+    if let Err(fault) = caller.must_be_one_of(&shared.options.proxies) {
+        return fault.into_response();
+    }
+    let id = request.headers().get("x-tollgate-answer").and_then(|id| id.to_str().ok());
     let kept = id.and_then(|id| shared.answers.take(id, shared.clock.now_ms()));
     let Some(kept) = kept else {
         let message = "The answer is no longer here. Send the request again.";
         return Fault::new(StatusCode::SERVICE_UNAVAILABLE, "answer_lost", message).into_response();
     };
     crate::reply::response(&kept)
+}
+
+/// How a request ended, by nginx's `post_action`.
+async fn settled(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let caller = Caller::of(request.extensions());
+    if let Err(fault) = caller.must_be_one_of(&shared.options.proxies) {
+        return fault.into_response();
+    }
+    settle::settle(&shared, request.headers()).await
 }
 
 async fn answer(
