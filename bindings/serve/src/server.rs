@@ -15,7 +15,7 @@ use crate::listen::{self, Bound, Serving, Socket, Tls};
 use crate::options::{Listen, Options, TlsFiles};
 use crate::reply::Fault;
 use crate::shared::Shared;
-use crate::{admin, api, ext_authz, forward, housekeeping, policy};
+use crate::{admin, api, ext_authz, forward, housekeeping, page, policy};
 
 /// Why a server could not be started. The message says what to do, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -188,6 +188,7 @@ fn administration(shared: &Arc<Shared>) -> Router {
         .merge(admin::probes())
         .route("/metrics", axum::routing::get(admin::metrics))
         .with_state(Arc::clone(shared))
+        .merge(page::router(shared))
 }
 
 fn with_bounds(shared: &Arc<Shared>, router: Router) -> Router {
