@@ -25,7 +25,7 @@ fn decisions_are_listed_filtered_and_charted() {
     let (site, digest) = with_decisions();
     let browser = Browser::logged_in(&site);
     let page = browser.get("/settings/decisions").page();
-    let table = page.with_class("cards")[0].clone();
+    let table = page.with_class("decisions")[0].clone();
     let rows = table.rows();
     assert_eq!(rows.len(), 5);
     let short = &digest[..16];
@@ -43,7 +43,7 @@ fn decisions_are_listed_filtered_and_charted() {
     assert_eq!(page.with_class("columns")[0].tags("rect").len(), 1 + 3);
     let count = |query: &str| {
         let page = browser.get(&format!("/settings/decisions?{query}")).page();
-        let tables = page.with_class("cards");
+        let tables = page.with_class("decisions");
         tables.first().map_or(0, |table| table.rows().len())
     };
     assert_eq!(count("account=acme"), 3);
@@ -61,7 +61,7 @@ fn a_trace_is_a_table_of_checks() {
     let (site, _) = with_decisions();
     let browser = Browser::logged_in(&site);
     let page = browser.get("/settings/decisions?code=insufficient_balance").page();
-    let table = page.with_class("cards")[0].clone();
+    let table = page.with_class("decisions")[0].clone();
     let link = table.tags("a")[0].attribute("href").unwrap().to_owned();
     let page = browser.get(&link).page();
     assert_eq!(page.tags("h1")[0].words(), "deny 402 insufficient_balance");
@@ -86,7 +86,7 @@ fn many_decisions_are_on_several_pages_and_only_the_latest_are_kept() {
     let mut numbers = Vec::new();
     while let Some(next) = path {
         let page = browser.get(&next).page();
-        let table = page.with_class("cards")[0].clone();
+        let table = page.with_class("decisions")[0].clone();
         let links = table.tags("a");
         numbers.extend(links.iter().map(|link| link.attribute("href").unwrap().to_owned()));
         let links = page.tags("a");
