@@ -68,6 +68,20 @@ pub struct Route {
     pub(crate) charge: ChargeRule,
 }
 
+impl Route {
+    /// The limits that apply to it, those that count requests first.
+    #[must_use]
+    pub fn limits(&self) -> &[Limit] {
+        &self.limits
+    }
+
+    /// The scopes that grant it, in the bits of [`CompiledPolicy::scopes`]; a token needs one of them.
+    #[must_use]
+    pub fn granted_by(&self) -> ScopeSet {
+        self.granted_by
+    }
+}
+
 /// What a call on a route costs and how long the money may be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ChargeRule {

@@ -494,3 +494,13 @@ fn a_policy_tells_its_limits_by_route() {
     assert_eq!(names(otp), ["token", "otp_source_ip"]);
     assert_eq!(names(None), ["token"]);
 }
+
+#[test]
+fn a_route_tells_its_limits_and_what_grants_it() {
+    let policy = preset("sms-gateway").unwrap().compile().unwrap();
+    let otp = route(&policy, "POST /otp/send");
+    let names: Vec<&str> = otp.limits().iter().map(|limit| &*limit.name).collect();
+    assert_eq!(names, ["token", "otp_source_ip"]);
+    let scopes: Vec<&str> = policy.scopes().names_in(otp.granted_by()).collect();
+    assert_eq!(scopes, ["otp"]);
+}

@@ -21,7 +21,7 @@ pub(crate) fn for_stores() -> Result<(), Failure> {
 
 const CHROMIUM: Program = Program { name: "chromium", package: "chromium" };
 
-/// Makes sure that the playground's tests find a browser.
+/// Makes sure that the tests of the playground and of the settings page find a browser.
 pub(crate) fn for_playground() -> Result<(), Failure> {
     ensure(&CHROMIUM)
 }

@@ -13,6 +13,7 @@ mod header;
 mod install;
 mod metadata;
 mod modules;
+mod page;
 mod run;
 mod simulate;
 mod test;
@@ -27,7 +28,7 @@ usage: cargo xtask COMMAND
 
   check           formatting, lints, documentation, module directions, file sizes, packages
   test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, envoy, wasm,
-                  worker, playground, schedules, histories, simulator, states, counts, xtask
+                  worker, playground, page, schedules, histories, simulator, states, counts, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
   bench peers [--json] [--quick | --write]
                   tollgate beside other libraries; --write writes docs/peers.md and docs/peers.svg anew

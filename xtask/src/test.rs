@@ -7,6 +7,7 @@ use crate::backends;
 use crate::c as c_library;
 use crate::counts;
 use crate::fuzz;
+use crate::page;
 use crate::run::{Failure, Run, root};
 use crate::wasm;
 
@@ -37,6 +38,8 @@ pub(crate) enum Part {
     Worker,
     /// The playground, in a browser.
     Playground,
+    /// The settings page of `tollgate serve`, over HTTP and in a browser.
+    Page,
     /// The memory store and the policy swap under schedules that tests choose.
     Schedules,
     /// Concurrent histories of the stores, recorded and checked.
@@ -70,6 +73,7 @@ impl Part {
             "wasm" => Part::Wasm,
             "worker" => Part::Worker,
             "playground" => Part::Playground,
+            "page" => Part::Page,
             "schedules" => Part::Schedules,
             "histories" => Part::Histories,
             "simulator" => Part::Simulator,
@@ -95,6 +99,7 @@ impl Part {
             Part::Wasm => wasm::test_package(),
             Part::Worker => wasm::test_worker(),
             Part::Playground => wasm::test_playground(),
+            Part::Page => page::test(),
             Part::Schedules => schedules(),
             Part::Histories => backends::for_stores().and_then(|()| package("tollgate-histories")),
             Part::Simulator => package("tollgate-simulator"),
@@ -124,6 +129,7 @@ pub(crate) fn all() -> Result<(), Failure> {
     println!("{}", computed?);
     core_without_std()?;
     wasm::javascript()?;
+    page::in_browser()?;
     c_library::test()?;
     counts::compare()
 }
@@ -239,7 +245,7 @@ mod tests {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let (parts, _) = parts.split_once("\n  bench").unwrap();
         let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
-        assert_eq!(parts.len(), 18);
+        assert_eq!(parts.len(), 19);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }

@@ -16,6 +16,7 @@ mod listen;
 mod log;
 mod metrics;
 mod options;
+mod page;
 mod policy;
 mod question;
 mod record;

@@ -16,7 +16,7 @@ use crate::listen::{self, Bound, Serving, Socket, Stop, Tls};
 use crate::options::{Listen, Options, TlsFiles};
 use crate::reply::Fault;
 use crate::shared::Shared;
-use crate::{admin, api, ext_authz, forward, housekeeping, policy};
+use crate::{admin, api, ext_authz, forward, housekeeping, page, policy};
 
 /// Why a server could not be started. The message says what to do, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -197,6 +197,7 @@ pub(crate) fn administration(shared: &Arc<Shared>) -> Router {
         .route("/metrics", axum::routing::get(admin::metrics))
         .route("/openapi.json", axum::routing::get(async || api::openapi_handle()))
         .with_state(Arc::clone(shared))
+        .merge(page::router(shared))
 }
 
 pub(crate) fn with_bounds(shared: &Arc<Shared>, router: Router) -> Router {

@@ -8,6 +8,7 @@ mod stranger;
 mod test;
 mod toolchain;
 
+pub(crate) use npm::Project;
 pub(crate) use package::build;
 pub(crate) use playground::{build as build_playground, serve};
 pub(crate) use test::{

@@ -12,11 +12,11 @@ use crate::run::{Failure, Run, root};
 const OLDEST_NODE: u32 = 20;
 
 /// An npm project of this repository.
-pub(super) struct Project(PathBuf);
+pub(crate) struct Project(PathBuf);
 
 impl Project {
     /// By its directory in the workspace.
-    pub(super) fn at(directory: &str) -> Self {
+    pub(crate) fn at(directory: &str) -> Self {
         Project(root().join(directory))
     }
 
@@ -31,7 +31,7 @@ impl Project {
     }
 
     /// Installs exactly what the lock file names, and runs no script of it; unless that is there already.
-    pub(super) fn install(&self) -> Result<(), Failure> {
+    pub(crate) fn install(&self) -> Result<(), Failure> {
         check_node()?;
         let stamp = self.path("node_modules/.tollgate-stamp");
         let wanted = self.stamp()?;
@@ -59,8 +59,15 @@ impl Project {
     }
 
     /// Runs a script of its `package.json`.
-    pub(super) fn run(&self, script: &str) -> Result<(), Failure> {
+    pub(crate) fn run(&self, script: &str) -> Result<(), Failure> {
         npm(&self.0).args(["run", "--silent", script]).or("what went wrong is above")
+    }
+
+    /// Runs its tests on a program, which they find in the variable `TOLLGATE`.
+    pub(crate) fn test_program(&self, program: &Path) -> Result<(), Failure> {
+        let named = program.display().to_string();
+        let test = npm(&self.0).env("TOLLGATE", &named).args(["run", "--silent", "test"]);
+        test.or("the failed test and its message are above")
     }
 
     /// Whether its `package.json` has the script.

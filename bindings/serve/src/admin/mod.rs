@@ -24,6 +24,7 @@ pub(crate) use probes::{Description as HousekeepingDescription, metrics, router 
 pub(crate) use reservations::Description as ReservationsDescription;
 pub(crate) use reservations::is_orphan;
 pub(crate) use tokens::Description as TokensDescription;
+pub(crate) use tokens::{new_token, state as token_state};
 
 /// The API of an operator.
 pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
