@@ -8,3 +8,4 @@ mod redis;
 mod scenario;
 mod stores;
 mod token;
+mod verify;
