@@ -29,7 +29,8 @@ impl Call {
     }
 
     pub(super) fn authorization(&self) -> Option<&str> {
-        let found = self.headers.iter().find(|(name, _)| name == "Authorization");
+        let found =
+            self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
         found.map(|(_, value)| value.as_str())
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Outcome {
     pub(super) findings: Vec<Finding>,
     /// What it could not look at, and why.
     pub(super) not_run: Vec<String>,
+    /// It did not come to its end, so that what it did look at says little.
+    pub(super) is_cut_short: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +44,7 @@ impl Outcome {
         match (self.findings.is_empty(), self.looked_at) {
             (false, _) => Verdict::Failed,
             (true, 0) => Verdict::NotRun,
+            (true, _) if self.is_cut_short => Verdict::NotRun,
             (true, _) => Verdict::Passed,
         }
     }
@@ -70,6 +73,11 @@ impl Findings {
         if !outcome.not_run.contains(&why) {
             outcome.not_run.push(why);
         }
+    }
+
+    pub(super) fn cut_short(&mut self, name: &'static str, why: String) {
+        self.not_run(name, why);
+        self.0.entry(name).or_default().is_cut_short = true;
     }
 
     pub(super) fn has_failed(&self, name: &str) -> bool {

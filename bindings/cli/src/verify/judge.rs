@@ -291,12 +291,13 @@ impl Judge<'_> {
         let same_status = self.reply.status == self.right.status;
         let same_body = self.call.method == "HEAD" || self.reply.body == self.right.body;
         let is_marked = self.reply.header("idempotent-replayed").is_some();
-        let is_other = !is_marked && !(same_status && same_body);
+        let is_same = same_status && same_body;
+        let is_other = !is_marked && !is_same;
         if is_other || (is_denial(self.reply) && !same_status) {
             return self.own(documented, shown(self.reply));
         }
         self.see("replay-is-the-original");
-        if !(same_status && same_body) {
+        if !is_same {
             let first = String::from_utf8_lossy(&self.right.body).into_owned();
             let documented = format!("{} {first}", self.right.status);
             self.watched("replay-is-the-original", documented, Some(&shown(self.reply)));

@@ -165,7 +165,7 @@ async fn verify(args: &Args, plan: Plan, out: &mut dyn Write) -> Done {
     let bounds = args.bounds();
     let url = args.url.as_deref().unwrap_or_default();
     let client = Client::new(url, bounds)?;
-    let vectors = Vectors::read(args.vectors.as_deref(), &plan)?;
+    let vectors = Vectors::read(args.vectors.as_deref())?;
     let provision = args.provision.start(args.admin_token_file.as_deref(), bounds)?;
     let upstream = match args.upstream {
         Some(address) => Some(Upstream::start(address).await?),

@@ -127,7 +127,8 @@ fn ietf(truth: &Truth, reply: &Reply, lenient: bool, differences: &mut Differenc
         }
         _ => false,
     };
-    if !is_right && !(lenient && found.is_some()) {
+    let is_excused = lenient && found.is_some();
+    if !is_right && !is_excused {
         let documented = header(&truth.strict, "ratelimit").unwrap_or_default();
         differences.push((format!("RateLimit: {documented}"), told.map(str::to_owned)));
     }

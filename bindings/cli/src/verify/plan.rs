@@ -234,5 +234,10 @@ fn filled(pattern: &str, params: &BTreeMap<String, String>) -> String {
 
 fn read_examples(file: &Path) -> Result<BTreeMap<String, Example>, Failure> {
     let text = fs::read_to_string(file).map_err(|error| Failure::at(file.display(), error))?;
-    serde_json::from_str(&text).map_err(|error| Failure::at(file.display(), error))
+    // The parser's message would repeat what it read, of a file that may be another one.
+    serde_json::from_str(&text).map_err(|error| {
+        let place = format!("{}:{}:{}", file.display(), error.line(), error.column());
+        let shape = "{ROUTE: {\"body\", \"headers\", \"params\", \"price\", \"never\"}}";
+        Failure::at(place, format!("this is not {shape}, each member by choice"))
+    })
 }

@@ -109,6 +109,7 @@ const MAX_SHOWN: usize = 5;
 
 fn what(outcome: &Outcome) -> String {
     match (outcome.looked_at, outcome.not_run.as_slice()) {
+        (_, [first, ..]) if outcome.is_cut_short => first.clone(),
         (0, []) => "nothing to look at".to_owned(),
         (0, [first, ..]) => first.clone(),
         (count, []) => format!("{count} answers"),

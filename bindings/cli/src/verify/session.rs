@@ -61,6 +61,9 @@ impl Asked {
     }
 }
 
+/// What HTTP servers say to requests that they do not read: bad, too long, of another version.
+const SERVERS_OWN: [u16; 4] = [400, 414, 431, 505];
+
 /// Gateways that answer so many requests not at all are asked no more.
 const MAX_SILENCES: usize = 3;
 
@@ -248,6 +251,9 @@ impl Session {
         let took = Took { from_ms, until_ms: self.now_ms() };
         let executed = self.upstream.as_ref().map(Upstream::calls).zip(calls);
         let executed = executed.map(|(after, before)| after.saturating_sub(before));
+        if self.check == "vectors" && SERVERS_OWN.contains(&reply.status) {
+            return not_run(format!("the gateway's server itself answers with {}", reply.status));
+        }
         let truth = self.reference.decide(call, took, judge::is_denial(&reply))?;
         let asked = self.judge(subject, call, &truth, reply, executed);
         if let Ok(asked) = &asked {
@@ -275,6 +281,10 @@ impl Session {
     ) -> Checked<T> {
         match error {
             ClientError::Spent(_) | ClientError::Request(_) => not_run(error.to_string()),
+            // Nobody is there: that is no gateway's fault.
+            ClientError::Connect(error) if self.client.made() <= 1 => {
+                Err(Failure::at(self.client.base(), format!("no connection: {error}")).into())
+            }
             _ => {
                 let subject = format!("{}: {subject}", self.check);
                 self.found("answers-http", &subject, call, "an HTTP answer", &error.to_string());

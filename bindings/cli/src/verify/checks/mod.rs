@@ -37,7 +37,7 @@ pub(super) async fn run(
         session.check = info.name;
         match one(session, info.name, vectors).await {
             Ok(()) | Err(Stop::Failed) => {}
-            Err(Stop::NotRun(why)) => session.findings.not_run(info.name, why),
+            Err(Stop::NotRun(why)) => session.findings.cut_short(info.name, why),
             Err(Stop::Broken(failure)) => return Err(failure),
         }
         if let Some(upstream) = &session.upstream {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ pub(super) struct Gateway {
     pub(super) address: SocketAddr,
     pub(super) admin: SocketAddr,
     // Ends the servers when it is dropped.
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 /// Prices that only the host knows, as for the preset.
@@ -85,7 +86,23 @@ impl Gateway {
             .layer(middleware::from_fn_with_state(Arc::clone(&parts), faulty));
         let address = serve(&runtime, app);
         let admin = serve(&runtime, admin::router(Arc::clone(&parts)));
-        Gateway { parts, address, admin, _runtime: runtime }
+        Gateway { parts, address, admin, runtime }
+    }
+
+    /// Has an API of its own behind it.
+    pub(super) fn with_api(self) -> Gateway {
+        let number = Arc::new(AtomicU64::new(0));
+        let app = Router::new().fallback(move || {
+            let number = number.fetch_add(1, Ordering::SeqCst);
+            async move {
+                // So long that duplicates meet.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                format!("{{\"number\":{number}}}")
+            }
+        });
+        let address = serve(&self.runtime, app);
+        self.set_upstream(address);
+        self
     }
 
     pub(super) fn set_upstream(&self, address: SocketAddr) {

@@ -3,6 +3,7 @@
 mod admin;
 mod faults;
 mod gateway;
+mod runs;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,25 +36,43 @@ fn sms_gateway() -> Policy {
 /// A run: exit code, report, and what was said beside it.
 struct Run {
     code: i32,
+    out: String,
     report: Value,
     said: String,
 }
 
-fn run(gateway: &Gateway, policy: &Policy, more: &[&str]) -> Run {
-    let directory = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let path = directory.path().join(name);
+/// Files of a run, in a directory that goes with them.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Files {
+        Files(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.path().join(name);
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
-    };
-    let policy_file = write("policy.json", &serde_json::to_string(&policy.config).unwrap());
-    let requests = write("requests.json", &policy.requests.to_string());
-    let secret = write("admin-token", ADMIN_TOKEN);
+    }
+}
+
+/// Over the admin API, with this command as the API behind the gateway.
+fn run(gateway: &Gateway, policy: &Policy, more: &[&str]) -> Run {
+    let files = Files::new();
+    let secret = files.write("admin-token", ADMIN_TOKEN);
+    let admin = format!("http://{}", gateway.admin);
+    let args =
+        ["--admin", &admin, "--admin-token-file", &secret, "--upstream", "127.0.0.1:0", "--json"];
+    start(gateway, policy, &[&args[..], more].concat())
+}
+
+fn start(gateway: &Gateway, policy: &Policy, more: &[&str]) -> Run {
+    let files = Files::new();
+    let policy_file = files.write("policy.json", &serde_json::to_string(&policy.config).unwrap());
+    let requests = files.write("requests.json", &policy.requests.to_string());
     let mut child = tollgate()
         .args(["verify", &format!("http://{}", gateway.address), "--policy", &policy_file])
-        .args(["--requests", &requests, "--rate", "1000", "--json"])
-        .args(["--admin", &format!("http://{}", gateway.admin), "--admin-token-file", &secret])
-        .args(["--upstream", "127.0.0.1:0"])
+        .args(["--requests", &requests, "--rate", "1000"])
         .args(more)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -75,14 +94,15 @@ fn run(gateway: &Gateway, policy: &Policy, more: &[&str]) -> Run {
     });
     let output = child.wait_with_output().unwrap();
     said.push_str(&rest.join().unwrap());
-    let text = String::from_utf8(output.stdout).unwrap();
-    let report = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}\n{said}"));
-    Run { code: output.status.code().unwrap(), report, said }
+    let out = String::from_utf8(output.stdout).unwrap();
+    let report = serde_json::from_str(&out).unwrap_or_default();
+    Run { code: output.status.code().unwrap(), out, report, said }
 }
 
 impl Run {
     fn names(&self, verdict: &str) -> BTreeSet<&str> {
-        let checks = self.report["checks"].as_array().unwrap().iter();
+        let checks = self.report["checks"].as_array();
+        let checks = checks.unwrap_or_else(|| panic!("{}{}", self.out, self.said)).iter();
         checks
             .filter(|check| check["verdict"] == verdict)
             .map(|check| check["name"].as_str().unwrap())
@@ -96,7 +116,7 @@ impl Run {
 
     /// No token and no secret is told, whatever the gateway says.
     fn tells_no_secret(&self, gateway: &Gateway) {
-        let text = format!("{}{}", self.report, self.said);
+        let text = format!("{}{}", self.out, self.said);
         for token in gateway.parts.memory.lock().unwrap().accounts.keys() {
             assert!(!text.contains(token.as_str()), "a token is told");
         }
@@ -113,6 +133,122 @@ fn a_right_gateway_passes_everything() {
     assert_eq!(run.code, 0);
     assert_eq!(run.names("not_run"), BTreeSet::from(["required-key-is-422", "vectors"]));
     run.tells_no_secret(&gateway);
+}
+
+/// Much that the preset does otherwise.
+fn invoices() -> Policy {
+    let config = PolicyConfig::from_toml(
+        r#"
+        [tokens]
+        format = "opaque"
+
+        [source]
+        trusted_proxies = ["127.0.0.0/8"]
+
+        [paths]
+        fold_trailing_slash = true
+
+        [scopes]
+        "invoices:write" = ["POST /invoices", "PUT /invoices/{id}"]
+        "invoices:read" = ["GET /invoices", "GET /invoices/{id}"]
+        "invoices:all" = ["POST /invoices", "GET /invoices"]
+
+        [limits.each_token]
+        per = "token"
+        quota = 60
+        window_ms = 3_600_000
+        burst = 20
+        token_override = true
+
+        [limits.account_sliding]
+        per = "account"
+        quota = 30
+        window_ms = 3_600_000
+        algorithm = "sliding_window"
+        counts = "executions"
+        routes = ["POST /invoices"]
+
+        [routes."POST /invoices"]
+        idempotency = { required = true, retention_ms = 3_600_000 }
+        price = 7
+
+        [routes."PUT /invoices/{id}"]
+        idempotency = true
+
+        [routes."DELETE /invoices/{id}"]
+
+        [answers]
+        problem_json = true
+        ietf_ratelimit = true
+        reset = "delta"
+        realm = "invoices"
+        "#,
+    );
+    Policy { config: config.unwrap(), requests: json!({}) }
+}
+
+/// No scopes to speak of, no money, no keys, and limits that tokens cannot override.
+fn weather() -> Policy {
+    let config = PolicyConfig::from_toml(
+        r#"
+        [scopes]
+        weather = ["GET /now", "GET /days/{day}/hours/{hour}"]
+
+        [limits.account]
+        per = "account"
+        quota = 8
+        window_ms = 8_000
+
+        [limits.address]
+        per = "source_ip"
+        quota = 400
+        window_ms = 60_000
+        shadow = true
+
+        [answers]
+        x_ratelimit = false
+        "#,
+    );
+    let requests = json!({ "GET /days/{day}/hours/{hour}": { "params": { "day": "1" } } });
+    Policy { config: config.unwrap(), requests }
+}
+
+#[test]
+fn right_gateways_of_other_policies_pass() {
+    let policy = invoices();
+    let gateway = Gateway::start(policy.config.clone(), Fault::None);
+    let ran = run(&gateway, &policy, &[]);
+    assert_eq!(ran.names("failed"), BTreeSet::new(), "{:#?}", ran.findings());
+    assert_eq!(ran.names("not_run"), BTreeSet::from(["vectors"]));
+    let policy = weather();
+    let gateway = Gateway::start(policy.config.clone(), Fault::None);
+    let ran = run(&gateway, &policy, &[]);
+    assert_eq!(ran.names("failed"), BTreeSet::new(), "{:#?}", ran.findings());
+    let passed = ran.names("passed");
+    for name in ["limit-is-enforced", "denial-consumes-nothing", "retry-after-on-429"] {
+        assert!(passed.contains(name), "{passed:?}");
+    }
+    let not_run = ran.names("not_run");
+    for name in ["rate-limit-headers", "empty-wallet-is-402", "retry-is-replayed-not-executed"] {
+        assert!(not_run.contains(name), "{not_run:?}");
+    }
+}
+
+#[test]
+fn faults_of_other_policies_are_found_by_name() {
+    let faults: [(Fault, fn() -> Policy, &str); 4] = [
+        (Fault::RequiredKeyNotRequired, invoices, "required-key-is-422"),
+        (Fault::WrongCode, invoices, "empty-wallet-is-402"),
+        (Fault::WrongReset, invoices, "rate-limit-headers"),
+        (Fault::DenialConsumes, weather, "denial-consumes-nothing"),
+    ];
+    for (fault, policy, name) in faults {
+        let policy = policy();
+        let gateway = Gateway::start(policy.config.clone(), fault);
+        let ran = run(&gateway, &policy, &[]);
+        let found = ran.names("failed");
+        assert_eq!(found, BTreeSet::from([name]), "{fault:?}: {:#?}", ran.findings());
+    }
 }
 
 /// Each fault, the preset under which it shows, and the checks that name it: no other one may.
