@@ -4,6 +4,7 @@
 mod account;
 mod check;
 mod demo;
+mod docs;
 mod exit;
 mod explain;
 mod maintain;
@@ -57,6 +58,8 @@ enum Command {
     #[command(after_help = exit::HELP)]
     Demo(demo::DemoArgs),
     #[command(after_help = exit::HELP)]
+    Docs(docs::Args),
+    #[command(after_help = exit::HELP)]
     Verify(Box<verify::Args>),
 }
 
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
             drop(stdout);
             return serve::run(&args).unwrap_or_else(|error| failed(&error));
         }
+        Command::Docs(args) => docs::run(&args, &mut stdout),
         Command::Verify(args) => verify::run(*args, &mut stdout),
         Command::Demo(args) => {
             // Its tasks print too.

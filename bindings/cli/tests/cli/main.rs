@@ -3,6 +3,7 @@
 
 mod check;
 mod common;
+mod docs;
 mod explain;
 mod redis;
 mod scenario;

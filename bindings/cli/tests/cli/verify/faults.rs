@@ -232,13 +232,15 @@ async fn after(parts: &Parts, asked: &Asked, mut answered: Answered, next: Next)
         }
         (Fault::DenialExecuted, 402, _) => drop(pass().await),
         (Fault::DenialConsumes, 429, _) => {
-            *parts.memory.lock().unwrap().debts.entry(token).or_default() += 1;
+            let mut memory = parts.memory.lock().unwrap();
+            let debt = memory.debts.entry(token).or_default();
+            *debt = debt.saturating_add(1);
         }
         (Fault::DenialConsumes, 200, _) => {
             let mut memory = parts.memory.lock().unwrap();
             let debt = memory.debts.entry(token).or_default();
             if *debt > 0 {
-                *debt -= 1;
+                *debt = debt.saturating_sub(1);
                 answered.head.status = StatusCode::TOO_MANY_REQUESTS;
                 answered.set("retry-after", "1");
                 answered.set_body("{\"message\":\"wait\",\"code\":\"rate_limited\"}");
@@ -293,7 +295,7 @@ async fn after(parts: &Parts, asked: &Asked, mut answered: Answered, next: Next)
         }
         (Fault::WrongRemaining, 200, _) => {
             if let Ok(remaining) = answered.header("x-ratelimit-remaining").parse::<u64>() {
-                answered.set("x-ratelimit-remaining", &(remaining + 1).to_string());
+                answered.set("x-ratelimit-remaining", &remaining.saturating_add(1).to_string());
             }
         }
         (Fault::WrongReset, 200, _) => answered.set("x-ratelimit-reset", "60"),

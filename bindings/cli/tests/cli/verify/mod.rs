@@ -236,14 +236,13 @@ fn right_gateways_of_other_policies_pass() {
 
 #[test]
 fn faults_of_other_policies_are_found_by_name() {
-    let faults: [(Fault, fn() -> Policy, &str); 4] = [
-        (Fault::RequiredKeyNotRequired, invoices, "required-key-is-422"),
-        (Fault::WrongCode, invoices, "empty-wallet-is-402"),
-        (Fault::WrongReset, invoices, "rate-limit-headers"),
-        (Fault::DenialConsumes, weather, "denial-consumes-nothing"),
+    let faults = [
+        (Fault::RequiredKeyNotRequired, invoices(), "required-key-is-422"),
+        (Fault::WrongCode, invoices(), "empty-wallet-is-402"),
+        (Fault::WrongReset, invoices(), "rate-limit-headers"),
+        (Fault::DenialConsumes, weather(), "denial-consumes-nothing"),
     ];
     for (fault, policy, name) in faults {
-        let policy = policy();
         let gateway = Gateway::start(policy.config.clone(), fault);
         let ran = run(&gateway, &policy, &[]);
         let found = ran.names("failed");
