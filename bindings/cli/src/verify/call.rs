@@ -44,13 +44,14 @@ impl Call {
         self
     }
 
-    /// As a line of curl, which shows everything: a [`Redactor`] takes the tokens out.
-    pub(super) fn curl(&self, base: &str) -> String {
+    /// As a line of curl, in which the shell fills `$TOKEN` in.
+    pub(super) fn curl(&self, base: &str, redactor: &Redactor) -> String {
         let mut line = String::from("curl -i --path-as-is");
         match self.method.as_str() {
             "HEAD" => line.push_str(" -I"),
             method => line.push_str(&format!(" -X {method}")),
         }
+        let quoted = |text: &str| quoted(text, &redactor.redact(text));
         for (name, value) in &self.headers {
             line.push_str(&format!(" -H {}", quoted(&format!("{name}: {value}"))));
         }
@@ -62,10 +63,29 @@ impl Call {
     }
 }
 
-/// For a shell; in double quotes where `$TOKEN` is to be filled in, which needs no other escape then.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
+/// For a POSIX shell: in double quotes where something is to be filled in.
+fn quoted(text: &str, redacted: &str) -> String {
+    if text == redacted {
+        return format!("'{}'", text.replace('\'', "'\\''"));
+    }
+    let mut out = String::from("\"");
+    for (index, part) in redacted.split(TOKEN).enumerate() {
+        if index > 0 {
+            out.push_str(TOKEN);
+        }
+        for char in part.chars() {
+            if matches!(char, '"' | '\\' | '`' | '$') {
+                out.push('\\');
+            }
+            out.push(char);
+        }
+    }
+    out.push('"');
+    out
 }
+
+/// What stands in the place of a secret.
+const TOKEN: &str = "$TOKEN";
 
 /// Takes secrets out of texts.
 #[derive(Clone, Default)]
@@ -85,25 +105,7 @@ impl Redactor {
 
     /// The text with `$TOKEN` in the place of each secret.
     pub(super) fn redact(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "$TOKEN"))
-    }
-
-    /// A line of curl in which the shell fills `$TOKEN` in.
-    pub(super) fn curl(&self, line: &str) -> String {
-        // A header with a token goes into double quotes; it holds nothing else that they would change.
-        let mut out = String::new();
-        for (index, part) in line.split('\'').enumerate() {
-            let redacted = self.redact(part);
-            let quote = match (index.checked_rem(2), redacted == part) {
-                (Some(1), true) => "'",
-                (Some(1), false) => "\"",
-                _ => "",
-            };
-            out.push_str(quote);
-            out.push_str(&redacted);
-            out.push_str(quote);
-        }
-        out
+        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, TOKEN))
     }
 }
 
@@ -115,12 +117,14 @@ mod tests {
     fn a_line_of_curl_has_no_token() {
         let mut redactor = Redactor::default();
         redactor.hide("t-secret");
-        let call = Call { body: "{\"a\": 1}".into(), ..Call::new("POST", "/sms/send") };
-        let line = call.bearer("t-secret").key("k1").curl("http://127.0.0.1:80");
+        let call =
+            Call { body: "{\"a\": \"it's\"}".into(), ..Call::new("POST", "/a?t=t-secret$x") };
+        let line = call.bearer("t-secret").key("k1").curl("http://127.0.0.1:80", &redactor);
         assert_eq!(
-            redactor.curl(&line),
+            line,
             "curl -i --path-as-is -X POST -H \"Authorization: Bearer $TOKEN\" \
-             -H 'Idempotency-Key: k1' -d '{\"a\": 1}' 'http://127.0.0.1:80/sms/send'"
+             -H 'Idempotency-Key: k1' -d '{\"a\": \"it'\\''s\"}' \
+             \"http://127.0.0.1:80/a?t=$TOKEN\\$x\""
         );
         assert_eq!(redactor.redact("a t-secret b"), "a $TOKEN b");
     }

@@ -138,7 +138,7 @@ pub(super) fn needs(plan: &Plan) -> Vec<Need> {
     needs
 }
 
-fn plenty(plan: &Plan) -> u64 {
+pub(super) fn plenty(plan: &Plan) -> u64 {
     let prices = plan.routes.iter().filter_map(|route| route.price);
     let Amount(dearest) = prices.max().unwrap_or(Amount(100));
     dearest.saturating_mul(PLENTY_OF_CALLS)

@@ -6,6 +6,7 @@
 //! *generous* one more. What both answer, the gateway must answer; and a number that depends on time lies
 //! between theirs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -39,8 +40,9 @@ pub(super) struct Reference {
     generous: LibrarySurface,
     peer: Option<Wire>,
     prices: Vec<(String, Option<Amount>)>,
-    /// How far the two clocks are from the time by now.
-    drift_ms: u64,
+    /// How far the two clocks are from the time, for each token; and for what counts in limits of others too.
+    drift_ms: BTreeMap<String, u64>,
+    shared_drift_ms: u64,
 }
 
 /// What any answer may be off by, beside the time that requests take: rounding, and timers.
@@ -63,7 +65,8 @@ impl Reference {
             generous: surface()?,
             peer: peer.as_deref().and_then(Wire::parse),
             prices: prices.collect(),
-            drift_ms: 0,
+            drift_ms: BTreeMap::new(),
+            shared_drift_ms: 0,
         })
     }
 
@@ -88,9 +91,11 @@ impl Reference {
         call: &Call,
         took: Took,
         was_denied: bool,
+        is_shared: bool,
     ) -> Result<Truth, StepError> {
-        let strict_ms = took.from_ms.saturating_sub(self.drift_ms);
-        let generous_ms = took.until_ms.saturating_add(self.drift_ms);
+        let drift_ms = self.drift_ms(call, is_shared);
+        let strict_ms = took.from_ms.saturating_sub(drift_ms);
+        let generous_ms = took.until_ms.saturating_add(drift_ms);
         let ask =
             |surface: &LibrarySurface, now_ms, peek| surface.decide(&self.step(call, now_ms, peek));
         let (strict, generous) =
@@ -106,22 +111,33 @@ impl Reference {
             generous: ask(&self.generous, generous_ms, false)?,
             is_open,
         };
-        // From here on: between any two requests at most, or at least, as much time as at the gateway, which
-        // decided somewhere within each.
-        let round_trip_ms = took.until_ms.saturating_sub(took.from_ms);
-        self.drift_ms = self.drift_ms.saturating_add(round_trip_ms.max(LEAST_DRIFT_MS));
+        // From here on: between this request and any later one at most, or at least, as much time as at the gateway,
+        // which decided somewhere within each.
+        let round_trip_ms = took.until_ms.saturating_sub(took.from_ms).max(LEAST_DRIFT_MS);
+        let drift_ms = drift_ms.saturating_add(round_trip_ms);
+        let token = call.authorization().unwrap_or_default().to_owned();
+        self.drift_ms.insert(token, drift_ms);
+        if is_shared {
+            self.shared_drift_ms = drift_ms;
+        }
         Ok(truth)
     }
 
-    /// What would be decided now; nothing is consumed.
-    pub(super) fn foresee(&self, call: &Call, now_ms: u64) -> Result<Truth, StepError> {
-        let strict_ms = now_ms.saturating_sub(self.drift_ms);
-        let generous_ms = now_ms.saturating_add(self.drift_ms);
-        Ok(Truth {
-            strict: self.strict.decide(&self.step(call, strict_ms, true))?,
-            generous: self.generous.decide(&self.step(call, generous_ms, true))?,
-            is_open: false,
-        })
+    /// What would be decided now, at the latest; nothing is consumed.
+    pub(super) fn foresee(
+        &self,
+        call: &Call,
+        now_ms: u64,
+        is_shared: bool,
+    ) -> Result<Decided<Allowed>, StepError> {
+        let strict_ms = now_ms.saturating_sub(self.drift_ms(call, is_shared));
+        self.strict.decide(&self.step(call, strict_ms, true))
+    }
+
+    fn drift_ms(&self, call: &Call, is_shared: bool) -> u64 {
+        let own = call.authorization().and_then(|token| self.drift_ms.get(token));
+        let shared_ms = if is_shared { self.shared_drift_ms } else { 0 };
+        own.copied().unwrap_or(0).max(shared_ms)
     }
 
     /// Ends what was allowed as the default rule of gateways does: a response of 2xx or 3xx is charged.
@@ -148,11 +164,6 @@ impl Reference {
             surface.finish(open, finish, took.until_ms)?;
         }
         Ok(())
-    }
-
-    /// How far apart the two clocks are.
-    pub(super) fn drift_ms(&self) -> u64 {
-        self.drift_ms
     }
 
     fn step(&self, call: &Call, now_ms: u64, peek: bool) -> RequestStep {

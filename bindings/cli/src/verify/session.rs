@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use tollgate::Verdict;
+use tollgate::{Algorithm, Limit, Verdict};
 
 use super::call::{Call, Redactor};
 use super::client::{Client, ClientError, Reply};
 use super::findings::{Finding, Findings};
 use super::judge::{self, Judged};
 use super::needs::{Need, needs};
-use super::plan::{Plan, RoutePlan};
+use super::plan::{Plan, RoutePlan, is_shared};
 use super::provision::{Provision, Provisioned};
 use super::reference::{Reference, Took, Truth, merged};
 use super::upstream::Upstream;
@@ -63,6 +63,23 @@ impl Asked {
 
 /// What HTTP servers say to requests that they do not read: bad, too long, of another version.
 const SERVERS_OWN: [u16; 4] = [400, 414, 431, 505];
+
+/// Nobody knows the gateway's clock better.
+const CLOCK_MS: u64 = 1_500;
+
+/// How long to wait until a fixed window has surely begun; windows that are hardly longer than that do not matter.
+fn boundary_ms(limit: &Limit, now_ms: u64) -> Option<u64> {
+    let window_ms = limit.quota.window_ms;
+    if limit.algorithm != Algorithm::FixedWindow || window_ms < CLOCK_MS.saturating_mul(4) {
+        return None;
+    }
+    let since_ms = now_ms.checked_rem(window_ms)?;
+    let until_ms = window_ms.saturating_sub(since_ms);
+    if until_ms <= CLOCK_MS {
+        return Some(until_ms.saturating_add(CLOCK_MS));
+    }
+    CLOCK_MS.checked_sub(since_ms)
+}
 
 /// Gateways that answer so many requests not at all are asked no more.
 const MAX_SILENCES: usize = 3;
@@ -223,7 +240,7 @@ impl Session {
     pub(super) async fn make_room(&mut self, call: &Call) -> Checked {
         let mut waited = Duration::ZERO;
         loop {
-            let strict = self.reference.foresee(call, self.now_ms())?.strict;
+            let strict = self.reference.foresee(call, self.now_ms(), self.is_shared(call))?;
             if strict.code.as_deref() != Some("rate_limited") {
                 return Ok(());
             }
@@ -237,14 +254,13 @@ impl Session {
                     self.wait.as_secs()
                 ));
             }
-            // `Retry-After` is rounded up; the clocks of the reference are apart from this one.
-            let drift = Duration::from_millis(self.reference.drift_ms());
-            tokio::time::sleep(bound.saturating_add(drift)).await;
+            tokio::time::sleep(bound).await;
         }
     }
 
     /// Asks, and judges the answer.
     pub(super) async fn ask_now(&mut self, subject: &str, call: &Call) -> Checked<Asked> {
+        self.leave_boundary(call).await;
         let calls = self.upstream.as_ref().map(Upstream::calls);
         let from_ms = self.now_ms();
         let reply = self.send(subject, call).await?;
@@ -254,12 +270,36 @@ impl Session {
         if self.check == "vectors" && SERVERS_OWN.contains(&reply.status) {
             return not_run(format!("the gateway's server itself answers with {}", reply.status));
         }
-        let truth = self.reference.decide(call, took, judge::is_denial(&reply))?;
+        let is_shared = self.is_shared(call);
+        let truth = self.reference.decide(call, took, judge::is_denial(&reply), is_shared)?;
         let asked = self.judge(subject, call, &truth, reply, executed);
         if let Ok(asked) = &asked {
             self.reference.finish(&truth, &asked.reply, took)?;
         }
         asked
+    }
+
+    /// Waits where a fixed window is about to end, or has just begun: which of the two the gateway counts in would
+    /// be its clock's to say, and of that no more than seconds are known.
+    async fn leave_boundary(&self, call: &Call) {
+        let now_ms = self.now_ms();
+        let wait_ms =
+            self.limits_of(call).iter().filter_map(|limit| boundary_ms(limit, now_ms)).max();
+        if let Some(wait_ms) = wait_ms {
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        }
+    }
+
+    /// Whether requests of other tokens count together with it: those of scenarios share accounts.
+    fn is_shared(&self, call: &Call) -> bool {
+        self.check == "vectors" || self.limits_of(call).iter().any(is_shared)
+    }
+
+    fn limits_of(&self, call: &Call) -> &[Limit] {
+        let route = call.route.as_ref();
+        let route =
+            route.and_then(|name| self.plan.routes.iter().find(|route| route.name == *name));
+        route.map_or(&self.plan.unrouted, |route| &route.limits)
     }
 
     /// Sends, and records it when there is no answer.
@@ -286,6 +326,8 @@ impl Session {
                 Err(Failure::at(self.client.base(), format!("no connection: {error}")).into())
             }
             _ => {
+                // Nobody knows what it decided.
+                self.astray.extend(call.authorization().map(str::to_owned));
                 let subject = format!("{}: {subject}", self.check);
                 self.found("answers-http", &subject, call, "an HTTP answer", &error.to_string());
                 Err(Stop::Failed)
@@ -302,7 +344,8 @@ impl Session {
     pub(super) fn tell_reference(&mut self, call: &Call, reply: &Reply) -> Checked {
         let now_ms = self.now_ms();
         let took = Took { from_ms: now_ms, until_ms: now_ms };
-        let truth = self.reference.decide(call, took, false)?;
+        let is_shared = self.is_shared(call);
+        let truth = self.reference.decide(call, took, false, is_shared)?;
         Ok(self.reference.finish(&truth, reply, took)?)
     }
 
@@ -318,7 +361,7 @@ impl Session {
             subject: subject.to_owned(),
             documented: self.redactor.redact(documented),
             got: self.redactor.redact(got),
-            repeat: self.redactor.curl(&call.curl(self.client.base())),
+            repeat: call.curl(self.client.base(), &self.redactor),
         };
         self.findings.found(name, finding);
     }
@@ -331,10 +374,7 @@ impl Session {
         reply: Reply,
         executed: Option<u64>,
     ) -> Checked<Asked> {
-        let route = call.route.as_ref();
-        let route =
-            route.and_then(|name| self.plan.routes.iter().find(|route| route.name == *name));
-        let limits = route.map_or(&self.plan.unrouted, |route| &route.limits);
+        let limits = self.limits_of(call);
         let is_astray = call.authorization().is_some_and(|text| self.astray.contains(text));
         let numbers = !is_astray && !truth.is_open;
         let judged: Judged = judge::judge(call, truth, &reply, executed, limits, numbers);

@@ -13,6 +13,7 @@ use tollgate::{Amount, PolicyConfig, preset};
 use tollgate_scenario::{Scenario, VectorFile};
 
 use super::call::Call;
+use super::needs::plenty;
 use super::plan::Plan;
 use super::session::{Checked, Session, Stop, not_run};
 use crate::exit::Failure;
@@ -294,6 +295,10 @@ impl Running<'_> {
                 let plain: String = plain.collect();
                 *account = self.session.key(&format!("v{}-{plain}", self.number));
             }
+        }
+        // Here routes may cost something that cost nothing there.
+        if members.get("op") == Some(&json!("account")) {
+            members.entry("balance").or_insert_with(|| plenty(&self.session.plan).into());
         }
         if let Some(Value::String(token)) = members.get_mut("token") {
             *token = match self.tokens.get(token.as_str()) {

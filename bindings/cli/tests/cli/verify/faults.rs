@@ -30,6 +30,7 @@ pub(super) enum Fault {
     DuplicatesExecuted,
     ExpiredAccepted,
     ForwardedBelieved,
+    HangsOnReplay,
     HeadIsNotGet,
     HtmlError,
     KeyOfAnotherAccount,
@@ -268,6 +269,9 @@ async fn after(parts: &Parts, asked: &Asked, mut answered: Answered, next: Next)
         (Fault::ScopeNotGranted, 200, _) if path == "/otp/verify" => {
             answered.head.status = StatusCode::FORBIDDEN;
             answered.set_body("{\"message\":\"no\",\"code\":\"insufficient_scope\"}");
+        }
+        (Fault::HangsOnReplay, _, _) if answered.is_replay() => {
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
         }
         (Fault::ReplayCharged, _, _) if answered.is_replay() => charge(parts, asked),
         (Fault::ReplayUnmarked, _, _) => drop(answered.head.headers.remove("idempotent-replayed")),

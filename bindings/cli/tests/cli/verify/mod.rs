@@ -199,6 +199,13 @@ fn weather() -> Policy {
         quota = 8
         window_ms = 8_000
 
+        [limits.hours]
+        per = "token"
+        quota = 6
+        window_ms = 20_000
+        algorithm = "fixed_window"
+        routes = ["GET /days/{day}/hours/{hour}"]
+
         [limits.address]
         per = "source_ip"
         quota = 400
@@ -263,6 +270,7 @@ const FAULTS: &[(Fault, &[&str])] = &[
     (Fault::DuplicatesExecuted, &["concurrent-duplicates-one-execution"]),
     (Fault::ExpiredAccepted, &["expired-token-is-401"]),
     (Fault::ForwardedBelieved, &["forwarded-address-is-not-believed"]),
+    (Fault::HangsOnReplay, &["answers-http"]),
     (Fault::HeadIsNotGet, &["head-is-get"]),
     (Fault::HtmlError, &["error-body-shape"]),
     (Fault::KeyOfAnotherAccount, &["keys-of-accounts-are-apart"]),
@@ -303,7 +311,9 @@ fn each_fault_is_found_by_name_and_nothing_else_is_blamed() {
                     let Some((fault, blamed)) = FAULTS.get(index) else { return };
                     let policy = sms_gateway();
                     let gateway = Gateway::start(policy.config.clone(), *fault);
-                    let run = run(&gateway, &policy, &[]);
+                    let hangs = *fault == Fault::HangsOnReplay;
+                    let more: &[&str] = if hangs { &["--timeout-ms", "3000"] } else { &[] };
+                    let run = run(&gateway, &policy, more);
                     run.tells_no_secret(&gateway);
                     let expected: BTreeSet<&str> = blamed.iter().copied().collect();
                     let found = run.names("failed");
