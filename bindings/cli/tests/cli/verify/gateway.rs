@@ -54,7 +54,7 @@ pub(super) struct Gateway {
     pub(super) address: SocketAddr,
     pub(super) admin: SocketAddr,
     // Ends the servers when it is dropped.
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
 }
 
 /// Prices that only the host knows, as for the preset.

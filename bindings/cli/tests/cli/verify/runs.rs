@@ -295,3 +295,49 @@ fn scenarios_are_asked_as_far_as_http_carries_them() {
     let ran = run(&gateway, &policy, &args);
     assert_eq!(ran.names("failed"), BTreeSet::from(["vectors"]), "{:#?}", ran.findings());
 }
+
+/// Ends TLS in front of a gateway.
+fn tls(gateway: &Gateway, certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+    let key = PrivateKeyDer::Pkcs8(certificate.signing_key.serialize_der().into());
+    let chain = vec![certificate.cert.der().clone()];
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config.unwrap()));
+    let address = gateway.address;
+    let listener = gateway.runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let at = listener.local_addr().unwrap();
+    gateway.runtime.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut client) = acceptor.accept(stream).await else { return };
+                let mut server = tokio::net::TcpStream::connect(address).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    at
+}
+
+#[test]
+fn https_is_spoken_to_who_can_show_who_they_are() {
+    let policy = sms_gateway();
+    let gateway = Gateway::start(policy.config.clone(), Fault::None);
+    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let url = format!("https://localhost:{}", tls(&gateway, &certificate).port());
+    let files = Files::new();
+    let authorities = files.write("authorities.pem", &certificate.cert.pem());
+    let args = ["verify", &url, "--preset", "sms-gateway"];
+    let known = common::tollgate().args(args).env("SSL_CERT_FILE", &authorities).output().unwrap();
+    let out = String::from_utf8(known.stdout).unwrap();
+    assert!(out.contains("passed   missing-token-is-401"), "{out}");
+    assert_eq!(known.status.code(), Some(0), "{out}");
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let others = files.write("others.pem", &other.cert.pem());
+    let unknown = common::tollgate().args(args).env("SSL_CERT_FILE", &others).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    let err = String::from_utf8(unknown.stderr).unwrap();
+    assert!(err.contains("no connection") && err.contains("certificate"), "{err}");
+}
