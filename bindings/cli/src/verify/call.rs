@@ -12,6 +12,8 @@ pub(super) struct Call {
     pub(super) body: Bytes,
     /// The route that it is meant for, if it is one.
     pub(super) route: Option<String>,
+    /// HTTP servers may refuse it themselves, before anything is decided: it is malformed, or nearly so.
+    pub(super) is_odd: bool,
 }
 
 impl Call {
@@ -36,6 +38,10 @@ impl Call {
 
     pub(super) fn key(self, key: &str) -> Call {
         self.header("Idempotency-Key", key)
+    }
+
+    pub(super) fn odd(self) -> Call {
+        Call { is_odd: true, ..self }
     }
 
     /// The same body with a blank behind it: the same JSON, and another fingerprint.

@@ -220,7 +220,7 @@ fn request(plan: &Plan, step: &Value) -> Result<Call, Why> {
     if !is_token(method) || !is_target || method == "CONNECT" {
         return Err("a request line that HTTP clients do not send".to_owned());
     }
-    let mut call = Call::new(method, target);
+    let mut call = Call::new(method, target).odd();
     for header in step.get("headers").and_then(Value::as_array).into_iter().flatten() {
         let part = |nth: usize| header.get(nth).and_then(Value::as_str).unwrap_or_default();
         let (name, value) = (part(0), part(1));

@@ -57,6 +57,8 @@ pub(super) enum Fault {
     WrongReset,
     WrongStatus,
     Garbage,
+    /// None: the HTTP server itself refuses what is malformed.
+    StrictServer,
 }
 
 /// A request that can be sent more than once.
@@ -138,6 +140,10 @@ pub(super) async fn answer(parts: &Parts, request: Request, next: Next) -> Respo
     let body = body.collect().await.unwrap().to_bytes();
     let mut asked = Asked { head, body };
     before(parts.fault, &mut asked);
+    if parts.fault == Fault::StrictServer && is_malformed(&asked) {
+        let answer = (StatusCode::BAD_REQUEST, "<html>Bad Request</html>");
+        return axum::response::IntoResponse::into_response(answer);
+    }
     if let Some(request) = another(parts, &asked) {
         return next.run(request).await;
     }
@@ -146,6 +152,11 @@ pub(super) async fn answer(parts: &Parts, request: Request, next: Next) -> Respo
     }
     let answered = Answered::of(next.clone().run(asked.request()).await).await;
     after(parts, &asked, answered, next).await
+}
+
+fn is_malformed(asked: &Asked) -> bool {
+    let twice = |name: &str| asked.head.headers.get_all(name).iter().count() > 1;
+    twice("authorization") || twice("idempotency-key") || asked.head.uri.path().contains("%2f")
 }
 
 /// Faults in how a request is read.

@@ -263,6 +263,16 @@ fn what_cannot_begin_says_why() {
 }
 
 #[test]
+fn what_an_http_server_refuses_itself_is_no_finding() {
+    let policy = sms_gateway();
+    let gateway = Gateway::start(policy.config.clone(), Fault::StrictServer);
+    let ran = run(&gateway, &policy, &["--skip", "limit-is-enforced"]);
+    assert_eq!(ran.names("failed"), BTreeSet::new(), "{:#?}", ran.findings());
+    let why = "the gateway's server itself answers with 400";
+    assert_eq!(ran.out.matches(why).count(), 3, "{}", ran.out);
+}
+
+#[test]
 fn every_check_is_listed_with_its_ground() {
     let ran = common::run(&["verify", "--list", "--json"], b"");
     let list = ran.json();
