@@ -4,6 +4,7 @@
 mod account;
 mod check;
 mod demo;
+mod docs;
 mod exit;
 mod explain;
 mod maintain;
@@ -15,6 +16,7 @@ mod settings;
 mod store;
 mod table;
 mod token;
+mod verify;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -55,6 +57,10 @@ enum Command {
     /// Serve a small paid API on this machine, and show what the engine does for it.
     #[command(after_help = exit::HELP)]
     Demo(demo::DemoArgs),
+    #[command(after_help = exit::HELP)]
+    Docs(docs::Args),
+    #[command(after_help = exit::HELP)]
+    Verify(Box<verify::Args>),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +79,8 @@ fn main() -> ExitCode {
             drop(stdout);
             return serve::run(&args).unwrap_or_else(|error| failed(&error));
         }
+        Command::Docs(args) => docs::run(&args, &mut stdout),
+        Command::Verify(args) => verify::run(*args, &mut stdout),
         Command::Demo(args) => {
             // Its tasks print too.
             drop(stdout);

@@ -3,9 +3,11 @@
 
 mod check;
 mod common;
+mod docs;
 mod explain;
 mod redis;
 mod scenario;
 mod serve;
 mod stores;
 mod token;
+mod verify;
