@@ -9,10 +9,11 @@ use tollgate::{AdminError, Refusal};
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  done: every scenario passed, the policy is good, the decision (whatever it is) was explained,
-     every step of the demo went as documented, no check of a gateway failed,
+     the traffic was replayed, every step of the demo went as documented, no check of a gateway failed,
      files of the reference are as they should be
   1  no: a reply was not as expected, a policy has errors (with --strict also: warnings),
-     a step of the demo went otherwise, the store refused a change, a gateway differs from its policy,
+     a step of the demo went otherwise, the store refused a change, a replay met a bad or late line
+     (with --strict) or a change (with --fail-on-change), a gateway differs from its policy,
      files of the reference differ
   2  could not begin: wrong arguments, input that cannot be read, or a store that fails";
 

@@ -6,6 +6,7 @@ mod common;
 mod docs;
 mod explain;
 mod redis;
+mod replay;
 mod scenario;
 mod serve;
 mod stores;
