@@ -129,6 +129,7 @@ pub(super) async fn create(ask: Ask) -> Result<Response, super::ask::Halt> {
     drop(lists);
     match made {
         Ok(true) => {
+            tracing::info!(account = id.as_str(), "an operator created an account");
             let to = format!("/settings/account?account={}", encoded(id.as_str()));
             ask.done(&to, "The account was created. It has no API key yet.")
         }

@@ -21,14 +21,18 @@ impl Asset {
     }
 }
 
-static STYLE: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new(
-        "style",
-        "css",
-        "text/css; charset=utf-8",
-        include_str!("../../templates/assets/style.css"),
-    )
-});
+/// Later parts may depend on earlier ones.
+const STYLE_TEXT: &str = concat!(
+    include_str!("../../templates/assets/style/base.css"),
+    include_str!("../../templates/assets/style/frame.css"),
+    include_str!("../../templates/assets/style/forms.css"),
+    include_str!("../../templates/assets/style/tables.css"),
+    include_str!("../../templates/assets/style/charts.css"),
+    include_str!("../../templates/assets/style/screens.css"),
+);
+
+static STYLE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("style", "css", "text/css; charset=utf-8", STYLE_TEXT));
 
 static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new(

@@ -96,7 +96,14 @@ async fn change(
     let put: Result<(), AdminError> = put.await;
     drop(lists);
     match put {
-        Ok(()) => ask.done(&format!("/settings/money?{}", account.query), notice),
+        Ok(()) => {
+            tracing::info!(
+                account = account.name(),
+                change = notice,
+                "an operator changed settings"
+            );
+            ask.done(&format!("/settings/money?{}", account.query), notice)
+        }
         Err(error) => {
             draft.refused(field, &error);
             again(ask, draft).await

@@ -105,7 +105,8 @@ pub(super) async fn add(ask: Ask) -> Answered {
         return page(&ask, StatusCode::UNPROCESSABLE_ENTITY, draft, None).await;
     }
     networks.push(network);
-    if is_first && draft.text("confirmed") != "yes" {
+    // The second word is for the network that was warned of, and not for another one typed since.
+    if is_first && draft.text("confirmed") != network.to_string() {
         let mut shut_out = sources(&ask, &account, &networks);
         shut_out.retain(|source| !source.is_inside);
         let warning = Some(Warning { network: network.to_string(), shut_out, is_first });
@@ -115,6 +116,7 @@ pub(super) async fn add(ask: Ask) -> Answered {
     drop(lists);
     match put {
         Ok(()) => {
+            tracing::info!(account = account.name(), %network, "an operator added a network");
             let notice = format!("Requests from {network} are let in.");
             ask.done(&format!("/settings/networks?{}", account.query), notice)
         }
@@ -189,6 +191,7 @@ pub(super) async fn remove(ask: Ask) -> Answered {
         draft.refused("form", &error);
         return remove_page(&ask, StatusCode::UNPROCESSABLE_ENTITY, draft).await;
     }
+    tracing::info!(account = account.name(), %network, "an operator removed a network");
     let notice = match is_open {
         true => format!("{network} was removed. The account may be used from anywhere."),
         false => format!("{network} was removed."),

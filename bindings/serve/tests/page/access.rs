@@ -45,7 +45,7 @@ fn changes(site: &Site) -> Vec<Form> {
         form(&format!("/settings/keys/revoke?account=acme&key={key}"), &[]),
         form(
             "/settings/networks/add?account=acme",
-            &[("network", "10.0.0.0/8"), ("confirmed", "yes")],
+            &[("network", "10.0.0.0/8"), ("confirmed", "10.0.0.0/8")],
         ),
         form("/settings/networks/remove?account=acme&network=192.0.2.0%2F24", &[]),
         form("/settings/money/deposit?account=acme", &[("amount", "7")]),

@@ -86,6 +86,13 @@ fn the_first_network_needs_a_second_word_and_shuts_others_out() {
     let warning = asked.page().with_class("warning")[0].words();
     assert!(warning.contains("only 192.0.2.0/24 gets in") && warning.contains("203.0.113.7 (1)"));
     assert_eq!(from("203.0.113.7")["status"], 200, "nothing was changed yet");
+    let other = asked.form("/settings/networks/add").with("network", "198.51.100.1");
+    let asked = browser.send(&other);
+    let warning = asked.page().with_class("warning")[0].words();
+    assert!(warning.contains("only 198.51.100.1/32 gets in"), "the second word was for another");
+    let form = asked.form("/settings/networks/add").with("network", "192.0.2.0/24");
+    let asked = browser.send(&form);
+    assert_eq!(from("203.0.113.7")["status"], 200);
 
     let after = browser.sent(&asked.form("/settings/networks/add")).page();
     assert_eq!(after.with_class("notice")[0].words(), "Requests from 192.0.2.0/24 are let in.");

@@ -107,7 +107,17 @@ fn caps_of_keys_show_what_each_spent() {
 
 #[test]
 fn limits_are_shown_as_they_stand_and_looking_consumes_nothing() {
-    let site = Site::start();
+    assert_limits(&Site::start());
+}
+
+#[test]
+fn limits_on_disk_are_shown_just_so() {
+    let directory = std::env::temp_dir().join(format!("tollgate-limits-{}", std::process::id()));
+    assert_limits(&Site::on_disk(&directory));
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+fn assert_limits(site: &Site) {
     site.account("acme", json!({"balance": 1000}));
     let (key, digest) = site.key("acme", json!({"scopes": ["sms:send", "reports"]}));
     let (_, other) =
@@ -118,7 +128,7 @@ fn limits_are_shown_as_they_stand_and_looking_consumes_nothing() {
         site.decide(&key, "POST", "/sms/send", "192.0.2.1");
     }
     site.decide(&key, "GET", "/messages", "192.0.2.1");
-    let browser = Browser::logged_in(&site);
+    let browser = Browser::logged_in(site);
     let rows = |path: &str| browser.get(path).page().rows();
     let path = "/settings/limits?account=acme";
     for _ in 0..3 {

@@ -2,12 +2,16 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, Once};
 
 use serde_json::{Value, json};
 use tollgate::PolicyConfig;
-use tollgate_serve::{AdminOptions, Bound, Clock, Listen, Options, Secret, Server, TlsFiles};
+use tollgate_lmdb::SyncPolicy;
+use tollgate_serve::{
+    AdminOptions, Bound, Clock, Listen, Options, Secret, Server, StoreLocation, TlsFiles,
+};
 
 use crate::browser::{self, Answer};
 
@@ -57,6 +61,16 @@ impl Site {
     }
 
     pub(crate) fn with(policy: &'static str, tls: Option<TlsFiles>) -> Site {
+        Site::on(StoreLocation::Memory, policy, tls)
+    }
+
+    /// On a store in this directory.
+    pub(crate) fn on_disk(directory: &Path) -> Site {
+        let store = StoreLocation::Lmdb(directory.to_owned(), SyncPolicy::Never);
+        Site::on(store, POLICY, None)
+    }
+
+    fn on(store: StoreLocation, policy: &'static str, tls: Option<TlsFiles>) -> Site {
         keep_log();
         let clock = Arc::new(AtomicU64::new(START_MS));
         let told = Arc::clone(&clock);
@@ -66,6 +80,7 @@ impl Site {
         };
         let port_0 = || Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
         let mut options = Options::new(Arc::new(load));
+        options.store = store;
         options.listen = vec![port_0()];
         let token = Secret::new(OPERATOR).unwrap();
         options.admin = Some(AdminOptions { listen: port_0(), tls, token });
