@@ -46,6 +46,8 @@ pub(super) enum Fault {
     ReplayCharged,
     ReplayUnmarked,
     RequiredKeyNotRequired,
+    RetryAfterTooEarly,
+    RetryAfterTooLate,
     RetryAfterZero,
     RetryExecuted,
     RevokedForAWhile,
@@ -294,6 +296,8 @@ async fn after(parts: &Parts, asked: &Asked, mut answered: Answered, next: Next)
         (Fault::MissingRetryAfter, 429, _) | (Fault::NoRetryAfterOnConflict, 409, _) => {
             answered.head.headers.remove("retry-after");
         }
+        (Fault::RetryAfterTooEarly, 429, _) => answered.set("retry-after", "1"),
+        (Fault::RetryAfterTooLate, 429, _) => answered.set("retry-after", "3600"),
         (Fault::RetryAfterZero, 429, _) => answered.set("retry-after", "0"),
         (Fault::HtmlError, 403, "insufficient_scope") => {
             answered.head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));

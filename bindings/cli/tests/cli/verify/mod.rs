@@ -285,6 +285,8 @@ const FAULTS: &[(Fault, &[&str])] = &[
     (Fault::ReplayChanged, &["replay-is-the-original"]),
     (Fault::ReplayCharged, &["replay-is-not-charged"]),
     (Fault::ReplayUnmarked, &["replay-is-marked"]),
+    (Fault::RetryAfterTooEarly, &["retry-after-on-429"]),
+    (Fault::RetryAfterTooLate, &["retry-after-on-429"]),
     (Fault::RetryAfterZero, &["retry-after-on-429"]),
     (Fault::RetryExecuted, &["retry-is-replayed-not-executed"]),
     (Fault::RevokedForAWhile, &["revoked-at-once"]),
