@@ -61,7 +61,12 @@ pub(super) enum Fault {
     Garbage,
     /// None: the HTTP server itself refuses what is malformed.
     StrictServer,
+    /// None: it is reached below a path.
+    UnderPrefix,
 }
+
+/// Where a gateway is that is not at the root.
+pub(super) const PREFIX: &str = "/v1";
 
 /// A request that can be sent more than once.
 struct Asked {
@@ -183,6 +188,9 @@ fn before(fault: Fault, asked: &mut Asked) {
         }
         Fault::HeadIsNotGet if asked.head.method == Method::HEAD => {
             asked.head.method = Method::from_bytes(b"LOCK").unwrap();
+        }
+        Fault::UnderPrefix => {
+            asked.head.uri = path.strip_prefix(PREFIX).unwrap().parse().unwrap();
         }
         Fault::QueryToken => {
             if let Some((_, token)) = path.split_once("?access_token=") {

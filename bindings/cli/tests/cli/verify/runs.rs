@@ -285,6 +285,15 @@ fn what_an_http_server_refuses_itself_is_no_finding() {
 }
 
 #[test]
+fn a_gateway_below_a_path_is_asked_there() {
+    let policy = sms_gateway();
+    let gateway = Gateway::start(policy.config.clone(), Fault::UnderPrefix);
+    let ran = run(&gateway, &policy, &["--skip", "limit-is-enforced"]);
+    assert_eq!(ran.names("failed"), BTreeSet::new(), "{:#?}", ran.findings());
+    assert!(ran.names("passed").contains("non-canonical-path-is-denied"));
+}
+
+#[test]
 fn every_check_is_listed_with_its_ground() {
     let ran = common::run(&["verify", "--list", "--json"], b"");
     let list = ran.json();
