@@ -141,18 +141,24 @@ impl Client {
         Ok(stream)
     }
 
-    /// Makes one request on a connection of its own.
+    /// Makes one request on a connection of its own, once it may.
     pub(super) async fn send(&self, call: &Call) -> Result<Reply, ClientError> {
+        self.take_turn().await;
+        self.send_now(call).await
+    }
+
+    /// The same at once: its turn was [taken](Self::take_turn).
+    pub(super) async fn send_now(&self, call: &Call) -> Result<Reply, ClientError> {
         if self.made.fetch_add(1, Ordering::Relaxed) >= self.bounds.max_requests {
             return Err(ClientError::Spent(self.bounds.max_requests));
         }
-        self.take_turn().await;
         let bound = self.bounds.timeout;
         let done = tokio::time::timeout(bound, self.exchange(call)).await;
         done.map_err(|_| ClientError::TooLate(bound))?
     }
 
-    async fn take_turn(&self) {
+    /// Waits until there may be one more request.
+    pub(super) async fn take_turn(&self) {
         let mut next = self.next.lock().await;
         tokio::time::sleep_until(*next).await;
         let now = Instant::now();

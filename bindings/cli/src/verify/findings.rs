@@ -27,6 +27,8 @@ pub(super) struct Outcome {
     pub(super) findings: Vec<Finding>,
     /// What it could not look at, and why.
     pub(super) not_run: Vec<String>,
+    /// What else there is to say about it.
+    pub(super) note: String,
     /// It did not come to its end, so that what it did look at says little.
     pub(super) is_cut_short: bool,
 }
@@ -73,6 +75,10 @@ impl Findings {
         if !outcome.not_run.contains(&why) {
             outcome.not_run.push(why);
         }
+    }
+
+    pub(super) fn note(&mut self, name: &'static str, note: String) {
+        self.0.entry(name).or_default().note = note;
     }
 
     pub(super) fn cut_short(&mut self, name: &'static str, why: String) {

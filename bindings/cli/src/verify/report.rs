@@ -108,13 +108,18 @@ pub(super) fn write(out: &mut dyn Write, session: &Session, json: bool) -> Done 
 const MAX_SHOWN: usize = 5;
 
 fn what(outcome: &Outcome) -> String {
+    let note = match outcome.note.as_str() {
+        "" => String::new(),
+        note => format!(", {note}"),
+    };
     match (outcome.looked_at, outcome.not_run.as_slice()) {
         (_, [first, ..]) if outcome.is_cut_short => first.clone(),
         (0, []) => "nothing to look at".to_owned(),
         (0, [first, ..]) => first.clone(),
-        (count, []) => format!("{count} answers"),
+        (count, []) => format!("{count} answers{note}"),
         (count, [first, ..]) => {
-            format!("{count} answers; {} not looked at: {first}", outcome.not_run.len())
+            let more = outcome.not_run.len();
+            format!("{count} answers{note}; {more} not looked at: {first}")
         }
     }
 }
@@ -128,6 +133,7 @@ fn as_json(session: &Session) -> Value {
             "basis": info.basis,
             "answers": outcome.looked_at,
             "findings": outcome.findings,
+            "note": outcome.note,
             "not_run": outcome.not_run,
         })
     };

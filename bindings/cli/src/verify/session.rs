@@ -260,6 +260,8 @@ impl Session {
 
     /// Asks, and judges the answer.
     pub(super) async fn ask_now(&mut self, subject: &str, call: &Call) -> Checked<Asked> {
+        // What comes before the request does not count as its time.
+        self.client.take_turn().await;
         self.leave_boundary(call).await;
         let calls = self.upstream.as_ref().map(Upstream::calls);
         let from_ms = self.now_ms();
@@ -302,9 +304,9 @@ impl Session {
         route.map_or(&self.plan.unrouted, |route| &route.limits)
     }
 
-    /// Sends, and records it when there is no answer.
+    /// Sends at once, and records it when there is no answer.
     pub(super) async fn send(&mut self, subject: &str, call: &Call) -> Checked<Reply> {
-        match self.client.send(call).await {
+        match self.client.send_now(call).await {
             Ok(reply) => {
                 self.findings.looked("answers-http");
                 Ok(reply)

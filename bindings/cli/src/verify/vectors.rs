@@ -64,6 +64,7 @@ pub(super) async fn run(session: &mut Session, vectors: &Vectors) -> Checked {
         return not_run("give scenario files with --vectors");
     }
     let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
+    let mut carried_out = 0_u64;
     for (number, (file, scenario)) in vectors.scenarios.iter().enumerate() {
         if session.is_silent() {
             break;
@@ -78,11 +79,13 @@ pub(super) async fn run(session: &mut Session, vectors: &Vectors) -> Checked {
         let subject = format!("{file}: {}", scenario.name);
         let mut running = Running { session, number, subject, tokens: BTreeMap::new() };
         match running.run(&steps).await {
-            Ok(()) | Err(Stop::Failed) => {}
+            Ok(()) | Err(Stop::Failed) => carried_out = carried_out.saturating_add(1),
             Err(Stop::NotRun(why)) => count(&mut left_out, why),
             Err(broken) => return Err(broken),
         }
     }
+    let all = vectors.scenarios.len();
+    session.findings.note(session.check, format!("{carried_out} of {all} scenarios"));
     for (why, count) in left_out {
         session.findings.not_run(session.check, format!("{count} scenarios: {why}"));
     }

@@ -46,6 +46,8 @@ pub(super) enum Fault {
     ReplayCharged,
     ReplayUnmarked,
     RequiredKeyNotRequired,
+    RetryAfterTooEarly,
+    RetryAfterTooLate,
     RetryAfterZero,
     RetryExecuted,
     RevokedForAWhile,
@@ -59,7 +61,12 @@ pub(super) enum Fault {
     Garbage,
     /// None: the HTTP server itself refuses what is malformed.
     StrictServer,
+    /// None: it is reached below a path.
+    UnderPrefix,
 }
+
+/// Where a gateway is that is not at the root.
+pub(super) const PREFIX: &str = "/v1";
 
 /// A request that can be sent more than once.
 struct Asked {
@@ -182,6 +189,9 @@ fn before(fault: Fault, asked: &mut Asked) {
         Fault::HeadIsNotGet if asked.head.method == Method::HEAD => {
             asked.head.method = Method::from_bytes(b"LOCK").unwrap();
         }
+        Fault::UnderPrefix => {
+            asked.head.uri = path.strip_prefix(PREFIX).unwrap().parse().unwrap();
+        }
         Fault::QueryToken => {
             if let Some((_, token)) = path.split_once("?access_token=") {
                 let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
@@ -294,6 +304,8 @@ async fn after(parts: &Parts, asked: &Asked, mut answered: Answered, next: Next)
         (Fault::MissingRetryAfter, 429, _) | (Fault::NoRetryAfterOnConflict, 409, _) => {
             answered.head.headers.remove("retry-after");
         }
+        (Fault::RetryAfterTooEarly, 429, _) => answered.set("retry-after", "1"),
+        (Fault::RetryAfterTooLate, 429, _) => answered.set("retry-after", "3600"),
         (Fault::RetryAfterZero, 429, _) => answered.set("retry-after", "0"),
         (Fault::HtmlError, 403, "insufficient_scope") => {
             answered.head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tollgate::{PolicyConfig, preset};
 
 use self::admin::ADMIN_TOKEN;
-use self::faults::Fault;
+use self::faults::{Fault, PREFIX};
 use self::gateway::Gateway;
 use crate::common::tollgate;
 
@@ -70,8 +70,10 @@ fn start(gateway: &Gateway, policy: &Policy, more: &[&str]) -> Run {
     let files = Files::new();
     let policy_file = files.write("policy.json", &serde_json::to_string(&policy.config).unwrap());
     let requests = files.write("requests.json", &policy.requests.to_string());
+    let prefix = if gateway.parts.fault == Fault::UnderPrefix { PREFIX } else { "" };
+    let url = format!("http://{}{prefix}", gateway.address);
     let mut child = tollgate()
-        .args(["verify", &format!("http://{}", gateway.address), "--policy", &policy_file])
+        .args(["verify", &url, "--policy", &policy_file])
         .args(["--requests", &requests, "--rate", "1000"])
         .args(more)
         .stdout(Stdio::piped())
@@ -285,6 +287,8 @@ const FAULTS: &[(Fault, &[&str])] = &[
     (Fault::ReplayChanged, &["replay-is-the-original"]),
     (Fault::ReplayCharged, &["replay-is-not-charged"]),
     (Fault::ReplayUnmarked, &["replay-is-marked"]),
+    (Fault::RetryAfterTooEarly, &["retry-after-on-429"]),
+    (Fault::RetryAfterTooLate, &["retry-after-on-429"]),
     (Fault::RetryAfterZero, &["retry-after-on-429"]),
     (Fault::RetryExecuted, &["retry-is-replayed-not-executed"]),
     (Fault::RevokedForAWhile, &["revoked-at-once"]),
