@@ -9,9 +9,10 @@ use tollgate::{AdminError, Refusal};
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  done: every scenario passed, the policy is good, the decision (whatever it is) was explained,
-     every step of the demo went as documented
+     the traffic was replayed, every step of the demo went as documented
   1  no: a reply was not as expected, a policy has errors (with --strict also: warnings),
-     a step of the demo went otherwise, the store refused a change
+     a step of the demo went otherwise, the store refused a change, a replay met a bad or late line
+     (with --strict) or a change (with --fail-on-change)
   2  could not begin: wrong arguments, input that cannot be read, or a store that fails";
 
 /// What a command that ran found.

@@ -8,6 +8,7 @@ mod exit;
 mod explain;
 mod maintain;
 mod policy;
+mod replay;
 mod reservation;
 mod scenario;
 mod serve;
@@ -51,6 +52,8 @@ enum Command {
     #[command(after_help = exit::HELP)]
     Store(Box<maintain::Args>),
     #[command(after_help = exit::HELP)]
+    Replay(Box<replay::Args>),
+    #[command(after_help = exit::HELP)]
     Serve(Box<serve::Args>),
     /// Serve a small paid API on this machine, and show what the engine does for it.
     #[command(after_help = exit::HELP)]
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Account(args) => account::run(&args, &mut stdout),
         Command::Reservation(args) => reservation::run(&args, &mut stdout),
         Command::Store(args) => maintain::run(&args, &mut stdout),
+        Command::Replay(args) => replay::run(&args, &mut stdout),
         Command::Serve(args) => {
             // Its threads print too.
             drop(stdout);

@@ -5,6 +5,7 @@ mod check;
 mod common;
 mod explain;
 mod redis;
+mod replay;
 mod scenario;
 mod stores;
 mod token;
