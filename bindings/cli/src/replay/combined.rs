@@ -50,6 +50,7 @@ pub(crate) fn parse(line: &[u8], identity: &IdentityRule) -> Result<Parsed, BadL
         price: Price::default(),
         sender: None,
         invalid: None,
+        peek: false,
         outcome,
     })))
 }

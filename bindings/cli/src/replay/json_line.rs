@@ -33,6 +33,7 @@ struct Members {
     route: Option<Box<str>>,
     sender: Option<Box<str>>,
     invalid: Option<Box<str>>,
+    peek: Option<bool>,
     status: Option<u16>,
     verdict: Option<String>,
     code: Option<String>,
@@ -77,6 +78,7 @@ pub(crate) fn parse(line: &[u8], identity: &IdentityRule) -> Result<Parsed, BadL
         },
         sender: members.sender,
         invalid: members.invalid,
+        peek: members.peek.unwrap_or(false),
         outcome,
     })))
 }

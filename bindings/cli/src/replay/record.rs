@@ -208,6 +208,8 @@ pub(crate) struct Record {
     pub(crate) price: Price,
     pub(crate) sender: Option<Box<str>>,
     pub(crate) invalid: Option<Box<str>>,
+    /// It was only asked what would be decided.
+    pub(crate) peek: bool,
     pub(crate) outcome: Outcome,
 }
 

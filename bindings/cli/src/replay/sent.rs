@@ -23,15 +23,15 @@ const KEY: &str = "idempotency-key";
 
 impl<'r> SentHeaders<'r> {
     pub(crate) fn of(record: &'r Record, authorization: Option<&'r str>) -> Self {
-        let is_replaced = |name: &str| record.key.is_some() && name.eq_ignore_ascii_case(KEY);
+        // What was wrong with a key its digest does not tell, so one is sent that is surely wrong.
+        let was_invalid = record.outcome.is(Status::IdempotencyKeyInvalid);
+        let key = if was_invalid { Some("") } else { record.key.as_deref() };
+        let is_replaced = |name: &str| key.is_some() && name.eq_ignore_ascii_case(KEY);
         let recorded = record.headers.iter().filter(|(name, _)| !is_replaced(name));
         let mut headers: Vec<(&str, &[u8])> =
             recorded.map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         headers.extend(authorization.map(|value| ("authorization", value.as_bytes())));
-        headers.extend(record.key.as_deref().map(|key| (KEY, key.as_bytes())));
-        if record.outcome.is(Status::IdempotencyKeyInvalid) && record.key.is_none() {
-            headers.push((KEY, b""));
-        }
+        headers.extend(key.map(|key| (KEY, key.as_bytes())));
         SentHeaders(headers)
     }
 }

@@ -158,7 +158,7 @@ impl World {
             cost: self.cost(record),
             sender: record.sender.as_deref().filter(|_| checks_sender),
             invalid: invalid(record),
-            peek: false,
+            peek: record.peek,
         }
     }
 

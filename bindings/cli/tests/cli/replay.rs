@@ -198,6 +198,16 @@ fn changes_are_told_with_the_check_that_makes_them() {
     assert!(same.out.contains("changes from A to B: 0 of 4 decisions"), "{}", same.out);
 }
 
+#[test]
+fn what_was_only_asked_consumes_nothing() {
+    let desk = Desk::new();
+    let peek = |seconds| order(seconds, json!({"peek": true, "status": 200}));
+    let report = desk.report(&[peek(0), peek(1), peek(2), order(3, json!({}))], &[]);
+    let policy = &report["policies"][0];
+    assert_eq!(codes(policy), json!({"allowed": 4}));
+    assert_eq!(policy["posted"], 5);
+}
+
 /// The request that the wallet refused was also the last that the limit let through: asked again, the limit would
 /// refuse it.
 #[test]
@@ -316,6 +326,7 @@ fn keys_replay_and_what_the_log_knows_of_them_is_kept() {
         order(1, json!({"key": "k-1"})),
         order(2, json!({"key": "k-1", "code": "idempotency_key_reused", "status": 422})),
         order(3, json!({"code": "idempotency_key_invalid", "status": 422})),
+        order(3, json!({"code": "idempotency_key_invalid", "status": 422, "key": "k-1"})),
         order(4, json!({"headers": [["Idempotency-Key", "k-1"]]})),
         order(5, json!({"headers": [["Idempotency-Key", "other"]], "key": "k-1"})),
         order(6, json!({"code": "validation_failed", "status": 422})),
@@ -326,7 +337,7 @@ fn keys_replay_and_what_the_log_knows_of_them_is_kept() {
     ];
     let report = desk.report(&lines, &[]);
     let expected = json!({
-        "allowed": 3, "replayed": 3, "idempotency_key_reused": 1, "idempotency_key_invalid": 1,
+        "allowed": 3, "replayed": 3, "idempotency_key_reused": 1, "idempotency_key_invalid": 2,
         "validation_failed": 2,
     });
     assert_eq!(codes(&report["policies"][0]), expected);

@@ -101,6 +101,7 @@ fn recorded(seed: u64) -> Vec<Value> {
         });
         let sender = dice.pick(&["ACME", "ACME", "ACME", "EVIL"]);
         let invalid = dice.one_in(20).then_some("no such number");
+        let peek = dice.one_in(15);
         let body = if dice.one_in(10) { "another" } else { "the same" };
         let mut headers = Vec::new();
         if !token.is_empty() {
@@ -113,10 +114,11 @@ fn recorded(seed: u64) -> Vec<Value> {
         let reply = step(json!({
             "op": "request", "id": id, "now_ms": now_ms, "method": method, "target": path, "headers": headers,
             "peer": source, "body": body, "cost": cost, "sender": sender, "invalid": invalid,
+            "peek": peek,
         }));
         let verdict = reply["verdict"].as_str().unwrap();
         let mut status = reply["status"].as_u64().unwrap();
-        if verdict == "allow" {
+        if verdict == "allow" && !peek {
             status = if dice.one_in(5) { 502 } else { 201 };
             let outcome = if status == 502 { "void" } else { "settle" };
             let response = json!({"status": status, "headers": [], "body": ""});
@@ -132,12 +134,13 @@ fn recorded(seed: u64) -> Vec<Value> {
         let mut line = json!({
             "now_ms": now_ms, "method": method, "path": path, "source": source, "verdict": verdict,
             "status": status, "code": code, "sender": sender, "cost": cost, "invalid": invalid,
+            "peek": peek,
         });
         if !token.is_empty() {
             line["token"] = name_of(token).into();
         }
-        // A log has no key that is none.
-        if let Some(key) = key.filter(|key| !key.is_empty()) {
+        // Also of a key that is none: a log has its digest.
+        if let Some(key) = key {
             line["key"] = name_of(&key).into();
         }
         for member in ["account", "route", "reserved"] {
@@ -174,7 +177,9 @@ fn what_the_engine_recorded_it_decides_again() {
         seen.extend(codes(&report["policies"][0]).as_object().unwrap().keys().cloned());
         let posted: u64 = log
             .iter()
-            .filter(|line| line["verdict"] == "allow" && line["status"] == 201)
+            .filter(|line| {
+                line["verdict"] == "allow" && line["status"] == 201 && line["peek"] == false
+            })
             .filter_map(|line| line["reserved"].as_u64())
             .sum();
         assert_eq!(report["policies"][0]["posted"], posted, "seed {seed}");
