@@ -29,6 +29,8 @@ enum Kind {
     LongHead,
     /// Sends a body of eight megabytes.
     LongBody,
+    /// The same without saying how long it is.
+    ChunkedBody,
     /// Asks for much, again and again, and reads nothing.
     NeverReads,
     /// HTTP/2: a head that is continued without end.
@@ -83,6 +85,9 @@ impl Kind {
             Kind::LongBody => {
                 b"POST /v1/decide HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 8388608\r\n\r\n".to_vec()
             }
+            Kind::ChunkedBody => {
+                b"POST /v1/decide HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()
+            }
             Kind::NeverReads => b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(500),
             Kind::Continuations => [http2(&[]), frame(HEADERS, 0, 1, &get("/healthz"))].concat(),
             // The initial window is nothing.
@@ -99,6 +104,7 @@ impl Kind {
             Kind::SlowHead | Kind::SlowBody => b"x".to_vec(),
             Kind::LongHead if n < 64 => vec![b'x'; 16 << 10],
             Kind::LongBody if n < 512 => vec![b' '; 16 << 10],
+            Kind::ChunkedBody if n < 512 => [b"4000\r\n", &[b' '; 16 << 10][..], b"\r\n"].concat(),
             Kind::Continuations if n < 512 => {
                 frame(CONTINUATION, 0, 1, &b"\x00\x01a\x01b".repeat(800))
             }
@@ -281,7 +287,7 @@ async fn slow_clients_keep_nobody_from_being_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_send_too_much_keep_nobody_from_being_served() {
-    kinds(connections(500), &[Kind::LongHead, Kind::LongBody]).await;
+    kinds(connections(500), &[Kind::LongHead, Kind::LongBody, Kind::ChunkedBody]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
