@@ -279,7 +279,7 @@ async fn decide(router: &Router, body: &str) -> (StatusCode, Value) {
 #[tokio::test]
 async fn json_that_could_be_read_two_ways_is_refused() {
     let [router, _] = routers();
-    let deep = format!(r#"{{"method":{}"#, "[".repeat(100_000));
+    let deep = format!(r#"{{"method":{}"#, "[".repeat(10_000));
     for wrong in [
         r#"{"method":"GET","target":"/free","target":"/pay"}"#,
         r#"{"method":"GET","target":"/free","cost":1.5}"#,
@@ -327,4 +327,60 @@ async fn what_was_sent_is_not_repeated() {
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(!answer.to_string().contains("hush"), "{answer}");
     }
+}
+
+/// A body that says how long it is, or not, and does not come.
+struct Pending(Option<u64>);
+
+impl hyper::body::Body for Pending {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.0.map_or_else(hyper::body::SizeHint::default, hyper::body::SizeHint::with_exact)
+    }
+}
+
+#[tokio::test]
+async fn long_bodies_are_refused_by_their_length_and_have_bounded_room() {
+    let [router, _] = routers();
+    let send = async |length| {
+        let request = Request::post("/v1/decide").header("content-type", "application/json");
+        ask(&router, request.body(Body::new(Pending(length))).unwrap()).await.0
+    };
+    assert_eq!(send(Some(3 << 20)).await, StatusCode::PAYLOAD_TOO_LARGE);
+    let mut arriving = Vec::new();
+    let busy = loop {
+        let mut next = Box::pin(send(None));
+        match at_once(next.as_mut()).await {
+            Some(status) => break status,
+            None => arriving.push(next),
+        }
+        assert!(arriving.len() < 1_000, "there is no bound");
+    };
+    assert_eq!(busy, StatusCode::SERVICE_UNAVAILABLE);
+    // A short one gets in, and waits for its bytes.
+    assert!(at_once(Box::pin(send(Some(1_000))).as_mut()).await.is_none());
+    let (status, _) = decide(&router, r#"{"method":"GET","target":"/free"}"#).await;
+    assert_eq!(status, StatusCode::OK);
+    drop(arriving);
+    assert!(at_once(Box::pin(send(None)).as_mut()).await.is_none(), "no room again");
+}
+
+/// What a future is ready with at once.
+async fn at_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    std::future::poll_fn(|cx| {
+        std::task::Poll::Ready(match std::pin::Pin::new(&mut future).poll(cx) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
 }

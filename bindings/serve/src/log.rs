@@ -273,7 +273,7 @@ mod tests {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             written.extend(&bytes[..fits]);
-            *room -= fits;
+            *room = room.saturating_sub(fits);
             Ok(fits)
         }
 

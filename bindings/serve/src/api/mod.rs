@@ -15,8 +15,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::reply::{Fault, JSON};
 use crate::shared::Shared;
@@ -64,12 +66,19 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
             message,
         ));
     }
-    let body: Bytes = match Limited::new(request.into_body(), max_bytes).collect().await {
+    let body = request.into_body();
+    let too_long = || {
+        let message = format!("the body is over {max_bytes} bytes");
+        Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    };
+    let size = body.size_hint();
+    if size.lower() > u64::try_from(max_bytes).unwrap_or(u64::MAX) {
+        return Err(too_long());
+    }
+    let _room = room_for(size.upper(), max_bytes)?;
+    let body: Bytes = match Limited::new(body, max_bytes).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let message = format!("the body is over {max_bytes} bytes");
-            return Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
-        }
+        Err(error) if error.is::<LengthLimitError>() => return Err(too_long()),
         Err(_) => return Err(Fault::malformed("the body did not come to its end")),
     };
     serde_json::from_slice(&body).map_err(|error| {
@@ -79,6 +88,28 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
             error.column(),
             without_texts(&error)
         ))
+    })
+}
+
+/// What bodies that arrive may take together, in KiB; short ones are not counted, or long ones could keep them out.
+const ROOM_KIB: u32 = 256 << 10;
+const SHORT_KIB: u64 = 16;
+static ROOM: Semaphore = Semaphore::const_new(ROOM_KIB as usize);
+
+/// Room for a body of this length, or of any up to `max_bytes`.
+fn room_for(
+    bytes: Option<u64>,
+    max_bytes: usize,
+) -> Result<Option<SemaphorePermit<'static>>, Fault> {
+    let bytes = bytes.unwrap_or(u64::MAX).min(u64::try_from(max_bytes).unwrap_or(u64::MAX));
+    let kib = bytes.div_ceil(1024);
+    if kib <= SHORT_KIB {
+        return Ok(None);
+    }
+    let kib = u32::try_from(kib).unwrap_or(u32::MAX).min(ROOM_KIB);
+    ROOM.try_acquire_many(kib).map(Some).map_err(|_| {
+        let message = "too many long bodies arrive at once; send the same again, or a body of up to 16 KiB with its length";
+        Fault::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
     })
 }
 

@@ -29,6 +29,8 @@ enum Kind {
     LongHead,
     /// Sends a body of eight megabytes.
     LongBody,
+    /// The same without saying how long it is.
+    ChunkedBody,
     /// Asks for much, again and again, and reads nothing.
     NeverReads,
     /// HTTP/2: a head that is continued without end.
@@ -83,6 +85,9 @@ impl Kind {
             Kind::LongBody => {
                 b"POST /v1/decide HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 8388608\r\n\r\n".to_vec()
             }
+            Kind::ChunkedBody => {
+                b"POST /v1/decide HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()
+            }
             Kind::NeverReads => b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(500),
             Kind::Continuations => [http2(&[]), frame(HEADERS, 0, 1, &get("/healthz"))].concat(),
             // The initial window is nothing.
@@ -99,6 +104,7 @@ impl Kind {
             Kind::SlowHead | Kind::SlowBody => b"x".to_vec(),
             Kind::LongHead if n < 64 => vec![b'x'; 16 << 10],
             Kind::LongBody if n < 512 => vec![b' '; 16 << 10],
+            Kind::ChunkedBody if n < 512 => [b"4000\r\n", &[b' '; 16 << 10][..], b"\r\n"].concat(),
             Kind::Continuations if n < 512 => {
                 frame(CONTINUATION, 0, 1, &b"\x00\x01a\x01b".repeat(800))
             }
@@ -165,8 +171,17 @@ fn connections(usually: usize) -> usize {
 }
 
 /// A server whose clients have two seconds for what they send.
-const BOUNDS: [&str; 6] =
-    ["--receive-timeout-ms", "2000", "--idle-timeout-ms", "60000", "--max-connections", "12000"];
+const BOUNDS: [&str; 8] = [
+    // A machine that is busy with other tests must not make an answer late.
+    "--answer-timeout-ms",
+    "60000",
+    "--receive-timeout-ms",
+    "2000",
+    "--idle-timeout-ms",
+    "60000",
+    "--max-connections",
+    "12000",
+];
 
 fn server() -> Serving {
     let server = Serving::start(&BOUNDS);
@@ -220,7 +235,7 @@ async fn flood(server: &Serving, place: &Place, kind: Kind, count: usize) {
         "{count} {kind:?}: {took:.1?}, {most} at once; honest: {answered} of {answered}, {least:.1?} {middle:.1?} {late:.1?} {last:.1?}; \
          KiB {before_kib} {peak_kib} {after_kib}"
     );
-    assert!(answered > 50, "{kind:?}: {answered}");
+    assert!(answered > 20, "{kind:?}: {answered}");
 }
 
 /// Nobody is connected any more but who asks for the metrics.
@@ -272,13 +287,13 @@ async fn slow_clients_keep_nobody_from_being_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_send_too_much_keep_nobody_from_being_served() {
-    kinds(connections(500), &[Kind::LongHead, Kind::LongBody]).await;
+    kinds(connections(500), &[Kind::LongHead, Kind::LongBody, Kind::ChunkedBody]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_clients_that_mean_no_good_keep_nobody_from_being_served() {
     let all = [Kind::Continuations, Kind::ManyStreams, Kind::Resets, Kind::NoWindow, Kind::Pings];
-    kinds(connections(500).min(2_000), &all).await;
+    kinds(connections(500), &all).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
