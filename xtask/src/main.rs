@@ -27,7 +27,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   check           formatting, lints, documentation, module directions, file sizes, packages
-  test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, envoy, wasm,
+  test [PART]     everything, or one part: core, no_std, scenario, tower, cli, stores, c, nginx, envoy, serve, wasm,
                   worker, playground, page, schedules, histories, simulator, states, counts, xtask
   bench [--json]  the table of speed and memory bars; --json ends with one line per bar
   bench peers [--json] [--quick | --write]

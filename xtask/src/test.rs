@@ -32,6 +32,8 @@ pub(crate) enum Part {
     Nginx,
     /// The Envoy module, against a stand-in and in a real Envoy.
     Envoy,
+    /// The server, and behind real proxies.
+    Serve,
     /// The npm package.
     Wasm,
     /// The Worker, in workerd.
@@ -70,6 +72,7 @@ impl Part {
             "c" => Part::C,
             "nginx" => Part::Nginx,
             "envoy" => Part::Envoy,
+            "serve" => Part::Serve,
             "wasm" => Part::Wasm,
             "worker" => Part::Worker,
             "playground" => Part::Playground,
@@ -96,6 +99,7 @@ impl Part {
             Part::C => c(),
             Part::Nginx => nginx(),
             Part::Envoy => envoy(),
+            Part::Serve => serve(),
             Part::Wasm => wasm::test_package(),
             Part::Worker => wasm::test_worker(),
             Part::Playground => wasm::test_playground(),
@@ -172,6 +176,12 @@ fn envoy() -> Result<(), Failure> {
     ["tollgate-envoy", "tollgate-envoy-tests"].iter().try_for_each(|name| package(name))
 }
 
+/// Its tests install nginx, Caddy, Traefik and Envoy.
+fn serve() -> Result<(), Failure> {
+    backends::for_stores()?;
+    ["tollgate-serve", "tollgate-serve-proxies"].iter().try_for_each(|name| package(name))
+}
+
 /// The C library as its users get it, then sequences of its calls.
 fn installed() -> Result<(), Failure> {
     c_library::test()?;
@@ -245,7 +255,7 @@ mod tests {
         let (_, parts) = crate::USAGE.split_once("one part: ").unwrap();
         let (parts, _) = parts.split_once("\n  bench").unwrap();
         let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
-        assert_eq!(parts.len(), 19);
+        assert_eq!(parts.len(), 20);
         assert!(parts.iter().all(|name| Part::named(name).is_some()), "{parts:?}");
         assert_eq!(Part::named("cores"), None);
     }

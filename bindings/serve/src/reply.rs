@@ -84,3 +84,31 @@ pub(crate) fn add_headers(headers: &mut HeaderMap, answer: &Answer) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_would_act_on_is_not_given_again() {
+        let header = |name: &'static str, value: &str| (name.into(), value.as_bytes().to_vec());
+        let stored = Answer {
+            status: 201,
+            headers: vec![
+                header("X-Tag", "a"),
+                header("X-Accel-Redirect", "/secret"),
+                header("x-accel-limit-rate", "1"),
+                header("X-Tollgate-Verdict", "allow"),
+                header("not a name", "x"),
+                header("X-Line", "a\r\nX-Evil: 1"),
+                header("x-tag", "b"),
+            ],
+            body: b"made".to_vec(),
+        };
+        let given = response(&stored);
+        assert_eq!(given.status(), 201);
+        let headers: Vec<(&str, &[u8])> =
+            given.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(headers, [("x-tag", b"a".as_slice()), ("x-tag", b"b")]);
+    }
+}

@@ -11,6 +11,7 @@
 
 mod kind;
 mod process;
+mod running;
 mod scenarios;
 mod server;
 mod stand;

@@ -2,21 +2,15 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tollgate::{Amount, Finish, StoredResponse, Verdict};
-use tollgate_gateway_tests::{
-    Received, Response, RunningGateway, Said, Told, free_port, own_answer,
-};
+use tollgate_gateway_tests::{Received, Response, RunningGateway, Said, Told, own_answer};
 use tollgate_scenario::{RequestStep, StepError};
 
-use crate::kind::{Kind, Ports};
-use crate::process::Process;
+use crate::kind::Kind;
+use crate::running::{IDLE, Running};
 use crate::server::{Options, Serve};
 
 /// nginx, by `X-Accel-Redirect`.
@@ -26,10 +20,9 @@ pub struct NginxAccel(Parts);
 pub struct EnvoyGrpc(Parts);
 
 struct Parts {
-    proxy: Process,
+    /// There until it is dropped.
+    running: Option<Running>,
     serve: Serve,
-    directory: TempDir,
-    port: u16,
 }
 
 const ARGUMENTS: [&str; 12] = [
@@ -55,6 +48,8 @@ const NGINX: &[(&str, &str)] = &[
          large_client_header_buffers 4 64k;\n    underscores_in_headers on;\n    ignore_invalid_headers off;\n    \
          set_real_ip_from 127.0.0.1;\n    real_ip_header X-Test-Peer;\n",
     ),
+    // The server ends with each scenario, and its connections with it.
+    ("    keepalive 16;\n", ""),
     ("proxy_buffer_size 16k;", "proxy_buffer_size 64k;"),
     ("proxy_buffers 8 16k;", "proxy_buffers 8 64k;"),
     ("        post_action @tollgate_settle;\n", "        proxy_read_timeout 1h;\n"),
@@ -105,29 +100,20 @@ const ENVOY: &[(&str, &str)] = &[
 
 impl Parts {
     fn start(kind: Kind, policy: &str, upstream: u16, edits: &[(&str, &str)]) -> Parts {
+        let running = IDLE.take().unwrap_or_else(|| Running::start(kind, edits));
+        running.relay.lead_to(upstream);
         let serve = Serve::start(Options {
             policy: policy.to_owned(),
             store: "lmdb:DIR/db".to_owned(),
             arguments: ARGUMENTS.map(str::to_owned).to_vec(),
             clock_ms: Some(1_600_000_000_000),
+            port: Some(running.tollgate),
         });
-        let directory = TempDir::new().unwrap();
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let ports = Ports { web: free_port(), tollgate: serve.port(), api: upstream };
-        let dir = directory.path().display().to_string();
-        let edits: Vec<(&str, String)> =
-            edits.iter().map(|(old, new)| (*old, new.replace("DIR", &dir))).collect();
-        let edits: Vec<(&str, &str)> =
-            edits.iter().map(|(old, new)| (*old, new.as_str())).collect();
-        let mut command = kind.command(ports, &edits, directory.path());
-        let proxy =
-            Process::start("proxy", kind.end(), &mut command, directory.path(), &[ports.web]);
-        let end = Instant::now() + Duration::from_secs(60);
-        while UnixStream::connect(directory.path().join("socket")).is_err() {
-            assert!(Instant::now() < end, "no socket: {}", proxy.said());
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Parts { proxy, serve, directory, port: ports.web }
+        Parts { running: Some(running), serve }
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
     }
 
     fn replace_policy(&self, policy: &str) {
@@ -141,7 +127,7 @@ impl Parts {
     }
 
     fn log(&self) -> String {
-        format!("{}\n{}", self.proxy.said(), self.serve.said())
+        format!("{}\n{}", self.running().process.said(), self.serve.said())
     }
 
     fn said(&self, name: &str, step: &RequestStep, answer: &Response) -> Result<Said, StepError> {
@@ -204,6 +190,16 @@ impl Parts {
         match answer.status {
             200 => Ok(told["posted"].as_u64().map(Amount)),
             _ => Err(StepError::new(told["message"].as_str().unwrap_or_default())),
+        }
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        // The server is gone before the next one is there.
+        self.serve.stop();
+        if !std::thread::panicking() {
+            let _ = IDLE.try_with(|idle| idle.set(self.running.take()));
         }
     }
 }
@@ -286,7 +282,7 @@ macro_rules! gateway {
             }
 
             fn port(&self) -> u16 {
-                self.0.port
+                self.0.running().port
             }
 
             fn directory(&self) -> &Path {
@@ -294,7 +290,7 @@ macro_rules! gateway {
             }
 
             fn socket(&self) -> PathBuf {
-                self.0.directory.path().join("socket")
+                self.0.running().directory.path().join("socket")
             }
 
             fn set_clock_ms(&self, now_ms: u64) {

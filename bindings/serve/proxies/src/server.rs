@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) arguments: Vec<String>,
     /// The wall clock, in Unix milliseconds; `None` is the machine's.
     pub(crate) clock_ms: Option<u64>,
+    /// Where it listens; `None` is a free port.
+    pub(crate) port: Option<u16>,
 }
 
 /// A running server; stopped when dropped.
@@ -44,7 +46,7 @@ impl Serve {
         let directory = TempDir::new().unwrap();
         fs::write(directory.path().join("policy.json"), &options.policy).unwrap();
         fs::write(directory.path().join("admin-token"), ADMIN_TOKEN).unwrap();
-        let (port, admin) = (free_port(), free_port());
+        let (port, admin) = (options.port.unwrap_or_else(free_port), free_port());
         let mut serve = Serve { process: None, directory, port, admin, options };
         if let Some(now_ms) = serve.options.clock_ms {
             serve.set_clock_ms(now_ms);

@@ -69,6 +69,7 @@ impl Stand {
             store: setup.store.clone().unwrap_or_else(|| "memory".to_owned()),
             arguments: arguments.map(|argument| (*argument).to_owned()).collect(),
             clock_ms: None,
+            port: None,
         });
         if setup.store.is_none() {
             let all = json!({"scopes": ["all"]});
@@ -199,6 +200,7 @@ fn upstream(reports: Option<u16>, request: &Received, mut stream: TcpStream) {
             "status": status,
             "headers": [
                 ["Content-Type", "application/x-test"], ["X-Tag", "a"], ["X-Tag", "b"], ["Set-Cookie", "c=1"],
+                ["Location", "http://tollgate/x"],
                 // What would make nginx go elsewhere, and drip.
                 ["X-Accel-Redirect", "/hidden"], ["X-Accel-Limit-Rate", "1"],
             ],

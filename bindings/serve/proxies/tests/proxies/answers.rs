@@ -1,5 +1,7 @@
 //! What is allowed passes, with what the API and the client are to know; every denial comes as the server gives it.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tollgate_gateway_tests::{Response, send};
 use tollgate_serve_proxies::{Kind, Setup, Stand, text};
@@ -52,6 +54,7 @@ fn allowed(stand: &Stand, kind: Kind) {
             assert_eq!(values(&answer, "x-ratelimit-reset").len(), 1);
         }
     }
+    named_in_the_log(stand, kind);
     let paid = stand.ask("t-acme", "GET", "/paid", &[], b"");
     assert_eq!(paid.status, 200);
     let received = stand.upstream.received().pop().unwrap();
@@ -63,6 +66,23 @@ fn allowed(stand: &Stand, kind: Kind) {
     let answer = stand.ask("t-acme", "POST", "/free", &[], &body);
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(stand.upstream.received().pop().unwrap().body == body);
+}
+
+/// The decision log has the proxy's name for a request, where the proxy has one.
+fn named_in_the_log(stand: &Stand, kind: Kind) {
+    let end = Instant::now() + Duration::from_secs(20);
+    let decision = loop {
+        let of = |decision: &Value| decision["account"] == "acme";
+        if let Some(decision) = stand.serve.decisions().into_iter().find(of) {
+            break decision;
+        }
+        assert!(Instant::now() < end, "no decision in the log");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(decision["path"], "/read", "without the query");
+    assert_eq!(decision["source"], "127.0.0.1");
+    let name = decision["id"].as_str().map_or(0, str::len);
+    assert_eq!(name >= 16, !kind.is_traefik(), "{kind:?}: {decision}");
 }
 
 fn denied(stand: &Stand, kind: Kind) {
@@ -159,7 +179,10 @@ fn denied(stand: &Stand, kind: Kind) {
     let expected = stand.serve.peek("GET", "/read", &[], &json!({}));
     assert_eq!(text(&expected, "code"), "missing_token");
     same_answer(&send(stand.port(), "GET", "/read", &[], b""), &expected, kind);
-    // No body, and the connection goes on.
+    // What the proxy tells is told once; who tells it twice is not believed.
+    let twice = [("x-test-sender", "ACME"), ("x-test-sender", "EVIL")];
+    assert!(stand.ask("t-acme", "POST", "/pay", &twice, b"").status >= 400, "{kind:?}");
+    // Without a body.
     let head = send(stand.port(), "HEAD", "/read", &[], b"");
     assert_eq!((head.status, head.body.len()), (401, 0));
     assert_eq!(stand.upstream.calls(), calls, "a denied request reached the API");

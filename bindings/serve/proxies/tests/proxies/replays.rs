@@ -30,6 +30,7 @@ pub(crate) fn all(kind: Kind) {
                     assert_eq!(values(&again, "content-type"), ["application/x-test"]);
                 }
                 assert_eq!(values(&again, "x-tag").join(","), "a,b".to_owned(), "{kind:?}");
+                assert_eq!(values(&again, "location"), ["http://tollgate/x"], "{kind:?}");
                 assert!(values(&again, "x-accel-redirect").is_empty());
                 assert!(values(&again, "set-cookie").is_empty());
             } else {
