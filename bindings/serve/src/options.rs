@@ -202,7 +202,7 @@ impl Default for Bounds {
             max_body_bytes: 1 << 20,
             max_streams: 256,
             receive_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_secs(300),
             answer_timeout: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(30),
             max_kept_bytes: 32 << 20,

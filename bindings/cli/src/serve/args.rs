@@ -167,7 +167,7 @@ struct BoundArgs {
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = duration())]
     receive_timeout_ms: u64,
     /// How long a connection may be idle, in milliseconds: longer than proxies keep theirs
-    #[arg(long, value_name = "MS", default_value_t = 120_000, value_parser = duration())]
+    #[arg(long, value_name = "MS", default_value_t = 300_000, value_parser = duration())]
     idle_timeout_ms: u64,
     /// How long an answer may take, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = duration())]
