@@ -254,12 +254,16 @@ proptest! {
             for any in &all {
                 let Some(request) = request(any) else { continue };
                 let is_head = request.method() == http::Method::HEAD;
+                let path = request.uri().path();
+                let is_page = any.admin && (path == "/" || path.starts_with("/settings"));
                 let (status, media_type, body) = ask(&routers[usize::from(any.admin)], request).await;
                 // 503: what nginx fetches that is not there, and a server that has not asked its store yet.
                 let may = status.as_u16() < 500 || status == StatusCode::SERVICE_UNAVAILABLE;
                 prop_assert!(may, "{status}: {any:?}");
                 let is_error = status.is_client_error() && any.path != "/envoy.service.auth.v3.Authorization/Check";
-                if is_error && !is_head && !body.is_empty() {
+                if is_page && is_error && !body.is_empty() {
+                    prop_assert_eq!(media_type.as_deref(), Some("text/html; charset=utf-8"), "{:?}", any);
+                } else if is_error && !is_head && !body.is_empty() {
                     prop_assert_eq!(media_type.as_deref(), Some("application/json"), "{:?}", any);
                     let error: Value = serde_json::from_slice(&body).unwrap();
                     prop_assert!(error["message"].is_string() && error["code"].is_string(), "{}", error);

@@ -31,7 +31,12 @@ struct Client {
 impl Client {
     /// With patience of 10 seconds for a request, 30 for an answer, 120 between requests.
     fn connect(buffer: usize) -> Client {
-        let bounds = Bounds { answer_timeout: Duration::from_secs(30), ..Bounds::default() };
+        let bounds = Bounds {
+            receive_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(120),
+            ..Bounds::default()
+        };
         let (stream, server) = duplex(buffer);
         let (stop, stopping) = watch::channel(Stop::No);
         let served = tokio::spawn(run(server, router(), Caller::Unix, bounds, stopping));
