@@ -98,10 +98,11 @@ fn every_answer_is_by_one_policy() {
                 }
             })
         });
-        for asking in asking.collect::<Vec<_>>() {
-            asking.join().unwrap();
-        }
+        let asking: Vec<_> = asking.collect();
+        let asked: Vec<_> = asking.into_iter().map(|asking| asking.join()).collect();
+        // Also when one of them failed: else the reloads would not end.
         done.store(true, Ordering::SeqCst);
+        asked.into_iter().for_each(Result::unwrap);
     });
     let counts = (firsts.into_inner(), seconds.into_inner(), reloads.into_inner());
     assert!(counts.0 > 300 && counts.1 > 300 && counts.2 > 50, "{counts:?}");
