@@ -30,7 +30,7 @@ fn parts(reply: &Reply) -> Vec<bool> {
         parts.push(limit == "900000111");
         parts.push(reply.header("ratelimit").is_none());
     }
-    if let Some(price) = reply.header("x-tollgate-reserved") {
+    if let Some(price) = reply.header("x-tollgate-reserved").filter(|price| *price != "-") {
         parts.push(price == "5");
     }
     if let Some(challenge) = reply.header("www-authenticate") {
