@@ -343,6 +343,18 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Whether its lease has ended without a word of how the request did: still open, or ended by its expiry rule with an
+    /// idempotency key of its own. Its record names that key until it is forgotten, also when the key was freed since.
+    #[must_use]
+    pub fn is_orphan(&self, now_ms: u64) -> bool {
+        match self.state {
+            ReservationState::Held => self.lease_until_ms <= now_ms,
+            ReservationState::Posted { by_expiry, .. } | ReservationState::Voided { by_expiry } => {
+                by_expiry && self.claim.is_some()
+            }
+        }
+    }
+
     /// Whether it is open and holds money.
     pub(crate) fn holds_money(&self) -> bool {
         self.state == ReservationState::Held && self.amount > Amount::ZERO
@@ -409,6 +421,35 @@ mod tests {
         assert_eq!((id.to_string().as_str(), format!("{id:?}").as_str()), ("acme", "\"acme\""));
         let text: Box<str> = id.clone().into();
         assert_eq!(AccountId::try_from(text), Ok(id));
+    }
+
+    #[test]
+    fn an_orphan_is_what_ended_without_a_word() {
+        let ended = |state, claim| Reservation {
+            amount: Amount(5),
+            token: crate::token::digest(b"t", None),
+            account_counted: CountedIn::default(),
+            token_counted: CountedIn::default(),
+            lease_until_ms: 1_000,
+            on_expiry: OnExpiry::Void,
+            retention_ms: 0,
+            claim,
+            state,
+        };
+        let key = Some(ClaimKey([1; 32]));
+        let posted = |by_expiry| ReservationState::Posted {
+            amount: Amount(5),
+            by_expiry,
+            refunds: Vec::new(),
+        };
+        assert!(!ended(ReservationState::Held, None).is_orphan(999));
+        assert!(ended(ReservationState::Held, None).is_orphan(1_000));
+        for state in [posted(true), ReservationState::Voided { by_expiry: true }] {
+            assert!(ended(state.clone(), key).is_orphan(0) && !ended(state, None).is_orphan(0));
+        }
+        for state in [posted(false), ReservationState::Voided { by_expiry: false }] {
+            assert!(!ended(state, key).is_orphan(u64::MAX));
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Done {
             let mut all = admin.reservations(&account_id(account)?, now_ms)?;
             all.retain(|(_, reservation)| {
                 let is_open = reservation.state == ReservationState::Held;
-                (!open || is_open) && (!orphans || is_orphan(reservation, now_ms))
+                (!open || is_open) && (!orphans || reservation.is_orphan(now_ms))
             });
             list(&all, now_ms, args.json, out)
         }
@@ -113,15 +113,6 @@ fn said(as_json: bool, report: &Value, text: &str, out: &mut dyn Write) -> Done 
         writeln!(out, "{text}")?
     }
     Ok(Exit::Yes)
-}
-
-fn is_orphan(reservation: &Reservation, now_ms: u64) -> bool {
-    match reservation.state {
-        ReservationState::Held => reservation.lease_until_ms <= now_ms,
-        ReservationState::Posted { by_expiry, .. } | ReservationState::Voided { by_expiry } => {
-            by_expiry && reservation.claim.is_some()
-        }
-    }
 }
 
 /// What became of a reservation, in a word, and what it posted.

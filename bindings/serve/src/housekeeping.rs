@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use tollgate::{Admin, AdminError, Store};
 
-use crate::admin::is_orphan;
 use crate::listen::Tls;
 use crate::metrics::Totals;
 use crate::policy::content;
@@ -91,7 +90,7 @@ fn totals(admin: &Admin<'_, dyn Store>, now_ms: u64) -> Result<Totals, AdminErro
             let wallet = admin.account(id, now_ms)?.wallet;
             let reservations = admin.reservations(id, now_ms)?;
             let orphans =
-                reservations.iter().filter(|(_, reservation)| is_orphan(reservation, now_ms));
+                reservations.iter().filter(|(_, reservation)| reservation.is_orphan(now_ms));
             let orphans = u64::try_from(orphans.count()).unwrap_or(u64::MAX);
             totals.accounts = totals.accounts.saturating_add(1);
             totals.held = totals.held.saturating_add(wallet.held.0);

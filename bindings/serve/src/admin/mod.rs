@@ -22,7 +22,6 @@ use crate::shared::Shared;
 pub(crate) use accounts::Description as AccountsDescription;
 pub(crate) use probes::{Description as HousekeepingDescription, metrics, router as probes};
 pub(crate) use reservations::Description as ReservationsDescription;
-pub(crate) use reservations::is_orphan;
 pub(crate) use tokens::Description as TokensDescription;
 pub(crate) use tokens::{new_token, state as token_state};
 

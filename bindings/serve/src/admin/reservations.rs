@@ -75,16 +75,6 @@ struct Moved {
     amount: Option<u64>,
 }
 
-/// Whether nobody reported how it ended.
-pub(crate) fn is_orphan(reservation: &Reservation, now_ms: u64) -> bool {
-    match reservation.state {
-        ReservationState::Held => reservation.lease_until_ms <= now_ms,
-        ReservationState::Posted { by_expiry, .. } | ReservationState::Voided { by_expiry } => {
-            by_expiry && reservation.claim.is_some()
-        }
-    }
-}
-
 /// What became of it, in a word.
 pub(crate) fn state(reservation: &Reservation, now_ms: u64) -> &'static str {
     match &reservation.state {

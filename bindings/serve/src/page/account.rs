@@ -9,7 +9,7 @@ use super::chart::Columns;
 use super::decisions::{self, Row};
 use super::figures::CapRow;
 use super::shell::{self, Shell};
-use crate::admin::{is_orphan, token_state};
+use crate::admin::token_state;
 
 /// Decisions on this page.
 const DECISIONS: usize = 5;
@@ -37,7 +37,7 @@ pub(super) async fn show(ask: Ask) -> Answered {
             .iter()
             .filter(|(_, token)| matches!(token_state(token, now_ms), "live" | "expires"));
         let reservations = admin.reservations(&id, now_ms)?;
-        let orphans = reservations.iter().filter(|(_, kept)| is_orphan(kept, now_ms));
+        let orphans = reservations.iter().filter(|(_, kept)| kept.is_orphan(now_ms));
         Ok::<_, AdminError>((live.count(), orphans.count()))
     });
     let (live_keys, orphans) = counted.await?;

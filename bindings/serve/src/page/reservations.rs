@@ -8,7 +8,6 @@ use super::ask::{Account, Answered, Ask, Halt};
 use super::draft::Draft;
 use super::figures::Moment;
 use super::shell::{self, Shell};
-use crate::admin::is_orphan;
 use crate::record::short;
 
 /// Open reservations that are shown.
@@ -64,8 +63,8 @@ pub(super) async fn list(ask: Ask) -> Answered {
     let (account, _) = ask.account("reservations").await?;
     let all = of(&ask, &account).await?;
     let is_held = |kept: &&(ReservationId, Reservation)| kept.1.state == ReservationState::Held;
-    let orphaned = all.iter().filter(|(_, kept)| is_orphan(kept, ask.now_ms));
-    let open = all.iter().filter(is_held).filter(|(_, kept)| !is_orphan(kept, ask.now_ms));
+    let orphaned = all.iter().filter(|(_, kept)| kept.is_orphan(ask.now_ms));
+    let open = all.iter().filter(is_held).filter(|(_, kept)| !kept.is_orphan(ask.now_ms));
     let held = orphaned.clone().filter(is_held);
     let ended = orphaned.filter(|kept| !is_held(kept));
     let page = ReservationsPage {
