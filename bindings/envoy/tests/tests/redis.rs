@@ -252,7 +252,7 @@ fn load(ports: &[u16], stop: &Arc<AtomicBool>) -> Vec<std::thread::JoinHandle<Ve
 
 #[test]
 fn when_one_is_killed_the_other_goes_on_and_nothing_is_lost() {
-    let (upstream, done) = numbering(Duration::from_millis(15));
+    let (upstream, done) = numbering(Duration::from_millis(100));
     let mut fleet = Fleet::start(2, upstream, POLICY, &json!({}));
     fleet.deposit(999_000);
     let stop = Arc::new(AtomicBool::new(false));
